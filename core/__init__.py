@@ -1,0 +1,1 @@
+"""Technique that knows no business: settings, database, duties, errors, crypto, clock, ids, logging."""

@@ -1,0 +1,198 @@
+"""Errors of the API, as a tree. Each class is one entry of the closed registry of codes.
+
+Problem
+├── InvalidInput            422  validation_failed (with a list of `Fault`)
+│   └── Unprocessable       422  a code of its own
+├── Malformed               400
+├── Unauthenticated         401
+├── PermissionDenied        403
+├── Missing                 404
+├── Conflict                409
+├── PreconditionFailed      412
+├── PreconditionRequired    428
+├── TooLarge                413
+├── UnsupportedMedia        415
+└── TemporarilyUnavailable  503
+
+`detail` is public prose: it never carries what the caller sent, nor the text of an exception.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+CODES: dict[str, str] = {
+    "validation_failed": "The request is invalid",
+    "unknown_field": "The request has a field that does not exist",
+    "invalid_json": "The body is not valid JSON",
+    "duplicate_key": "The body names one key twice",
+    "too_deep": "The body is nested too deeply",
+    "invalid_unicode": "A string is not valid Unicode",
+    "invalid_character": "A string has a character that cannot be stored",
+    "body_required": "This request needs a body",
+    "invalid_multipart": "The multipart body cannot be read",
+    "body_too_large": "The body is too large",
+    "unsupported_content_type": "The content type is not supported",
+    "unsupported_encoding": "The content encoding is not supported",
+    "unknown_parameter": "The query has a parameter that does not exist",
+    "repeated_parameter": "A query parameter is given twice",
+    "invalid_parameter": "A query parameter is invalid",
+    "invalid_cursor": "The cursor does not belong to this list",
+    "invalid_idempotency_key": "The Idempotency-Key is not usable",
+    "idempotency_mismatch": "This Idempotency-Key was used for another request",
+    "idempotency_in_flight": "A request with this Idempotency-Key is still running",
+    "invalid_version_header": "The Octavo-Version header is not a date",
+    "invalid_if_match": "The If-Match header is not an entity tag of this API",
+    "unauthenticated": "The request carries no valid key",
+    "key_in_query": "A key was sent in the query string",
+    "permission_denied": "The key may not do this",
+    "not_found": "There is no such resource",
+    "method_not_allowed": "The method is not allowed here",
+    "misdirected_request": "This host is not served here",
+    "precondition_failed": "The resource has changed since it was read",
+    "precondition_required": "This request needs If-Match",
+    "state_conflict": "The resource is in a state that does not allow this",
+    "publish_in_progress": "The post is being published at this moment",
+    "different_account": "The authorisation is for another account",
+    "account_exists": "This account is already connected to the workspace",
+    "external_ref_exists": "Another post of the workspace has this external_ref",
+    "sandbox_needs_test_mode": "The sandbox network is for test keys",
+    "network_needs_live_mode": "Test keys reach the sandbox network only",
+    "network_rejected": "The network refused the request",
+    "network_unavailable": "The network could not be reached",
+    "url_not_allowed": "This address may not be called",
+    "url_unreachable": "The address gives no file",
+    "connect_state_invalid": "This connect session cannot be continued",
+    "nothing_to_publish": "The post has neither text nor media",
+    "post_invalid": "The post does not fit an account it is meant for",
+    "in_the_past": "The time lies in the past",
+    "too_far_ahead": "The time lies too far ahead",
+    "unknown_time_zone": "The time zone is not an IANA name",
+    "naive_instant": "An instant needs its offset from UTC",
+    "account_not_usable": "The account cannot take new posts",
+    "unsupported_media": "The file is of a kind that is not accepted",
+    "media_invalid": "The file cannot be read as what it claims to be",
+    "image_too_large": "The image has too many pixels",
+    "resource_in_use": "The resource is still needed by others",
+    "unavailable": "The service cannot answer at this moment",
+    "internal_error": "Something failed on our side",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with the input: where (JSON pointer, or `?name` for a query parameter), which rule, and prose."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class Problem(Exception):
+    """Base of every error that the API answers. `status` and `code` are stable; `headers` go with the answer."""
+
+    status = 500
+    code = "internal_error"
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        code: str | None = None,
+        faults: Sequence[Fault] = (),
+        headers: dict[str, str] | None = None,
+        **members: object,
+    ) -> None:
+        super().__init__(detail)
+        self.code = code or self.code
+        if self.code not in CODES:
+            raise LookupError(f"{self.code} is not in core.errors.CODES")
+        self.detail = detail or CODES[self.code]
+        self.faults = tuple(faults)
+        self.headers = headers or {}
+        self.members = members
+
+    @property
+    def title(self) -> str:
+        """The registry's short sentence for the code."""
+        return CODES[self.code]
+
+
+class InvalidInput(Problem):
+    """The body or a parameter breaks rules; each is listed as a fault."""
+
+    status = 422
+    code = "validation_failed"
+
+
+class Unprocessable(InvalidInput):
+    """The input is well formed, but cannot be done; one code says why."""
+
+
+class Malformed(Problem):
+    """The request cannot be read at all."""
+
+    status = 400
+    code = "invalid_json"
+
+
+class Unauthenticated(Problem):
+    """No usable credential."""
+
+    status = 401
+    code = "unauthenticated"
+
+
+class PermissionDenied(Problem):
+    """The credential is known, but does not reach this far."""
+
+    status = 403
+    code = "permission_denied"
+
+
+class Missing(Problem):
+    """Not there, or not yours: the same answer for both."""
+
+    status = 404
+    code = "not_found"
+
+
+class Conflict(Problem):
+    """The state of the resource does not allow it."""
+
+    status = 409
+    code = "state_conflict"
+
+
+class PreconditionFailed(Problem):
+    """If-Match names an older version."""
+
+    status = 412
+    code = "precondition_failed"
+
+
+class TooLarge(Problem):
+    """More bytes than the route takes."""
+
+    status = 413
+    code = "body_too_large"
+
+
+class UnsupportedMedia(Problem):
+    """A content type, encoding or file kind that is not taken."""
+
+    status = 415
+    code = "unsupported_content_type"
+
+
+class PreconditionRequired(Problem):
+    """If-Match is missing where it is required."""
+
+    status = 428
+    code = "precondition_required"
+
+
+class TemporarilyUnavailable(Problem):
+    """Something we need is away; trying again later is right."""
+
+    status = 503
+    code = "unavailable"

@@ -1,0 +1,59 @@
+"""Structured logs. Only fields on the allow-list are written, so a secret under a new name does not leak."""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+from core.settings import Settings
+
+FIELDS = frozenset(
+    {
+        "account_id", "agency_id", "attempt", "batch", "broker", "code", "count", "duration_ms", "error", "event", "fence",
+        "kind", "lateness_ms", "level", "logger", "method", "network", "outcome", "port", "process", "publication_id",
+        "queue", "reason", "request_id", "route", "state", "status", "step", "timestamp", "worker", "workspace_id",
+        "exception",
+    }
+)  # fmt: skip
+"""What may stand in a log line. Values are ids, counts, codes and class names; never content, tokens or names."""
+QUIET = ("asyncio", "aiohttp", "sqlalchemy.engine", "psycopg.pool", "pika", "multipart", "python_multipart")
+
+
+def _allow(_logger: Any, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {name: value for name, value in entry.items() if name in FIELDS}
+
+
+def _escape(_logger: Any, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event = entry.get("event")
+    if isinstance(event, str):
+        entry["event"] = event.encode("unicode_escape").decode() if not event.isprintable() else event
+    return entry
+
+
+def configure(settings: Settings) -> None:
+    """Send the standard library's logging through structlog to standard output, once per process."""
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _allow, _escape, renderer],
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log_level)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,123 @@
+"""Shapes that every wire model shares: strict input, typed ids, instants with their offset."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+
+from core.ids import ALPHABET, SUFFIX_LENGTH, decode, encode
+
+PREFIXES = {
+    "agency": "agc",
+    "workspace": "wsp",
+    "key": "key",
+    "account": "acc",
+    "connection": "con",
+    "connect_session": "cns",
+    "post": "pst",
+    "variant": "var",
+    "publication": "pub",
+    "attempt": "att",
+    "asset": "ast",
+    "asset_version": "asv",
+    "event": "evt",
+}
+"""Resource -> prefix of its ids on the wire (product.md, section 2)."""
+
+
+class Input(BaseModel):
+    """What comes in: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=False, hide_input_in_errors=True)
+
+
+class Output(BaseModel):
+    """What goes out."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+def _reader(prefix: str) -> Any:
+    def read(value: Any) -> UUID:
+        if isinstance(value, UUID):
+            return value
+        if not isinstance(value, str):
+            raise ValueError(f"an id that begins with {prefix}_ is wanted")
+        return decode(prefix, value)
+
+    return read
+
+
+def _writer(prefix: str) -> Any:
+    def write(value: UUID) -> str:
+        return encode(prefix, value)
+
+    return write
+
+
+def id_type(resource: str) -> Any:
+    """Make the annotated type of a resource's ids: a UUID inside, a TypeID on the wire."""
+    prefix = PREFIXES[resource]
+    schema = {
+        "type": "string",
+        "pattern": f"^{prefix}_[0-7][{ALPHABET}]{{{SUFFIX_LENGTH - 1}}}$",
+        "maxLength": len(prefix) + 1 + SUFFIX_LENGTH,
+        "examples": [f"{prefix}_01kazm3v9sfa4t2tq9gk1x7c5e"],
+    }
+    return Annotated[
+        UUID,
+        BeforeValidator(_reader(prefix)),
+        PlainSerializer(_writer(prefix), return_type=str),
+        WithJsonSchema(schema),
+    ]
+
+
+AgencyId = id_type("agency")
+WorkspaceId = id_type("workspace")
+KeyId = id_type("key")
+AccountId = id_type("account")
+ConnectionId = id_type("connection")
+ConnectSessionId = id_type("connect_session")
+PostId = id_type("post")
+VariantId = id_type("variant")
+PublicationId = id_type("publication")
+AttemptId = id_type("attempt")
+AssetId = id_type("asset")
+AssetVersionId = id_type("asset_version")
+EventId = id_type("event")
+
+
+def write_instant(value: datetime) -> str:
+    """Write an instant as RFC 3339 in UTC with milliseconds and `Z`."""
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _read_instant(value: Any) -> datetime:
+    if isinstance(value, datetime):
+        return value
+    if not isinstance(value, str) or len(value) > 40:
+        raise ValueError("an RFC 3339 instant with its offset is wanted")
+    try:
+        parsed = datetime.fromisoformat(value)
+    except ValueError as error:
+        raise ValueError("an RFC 3339 instant with its offset is wanted") from error
+    if parsed.tzinfo is None:
+        raise ValueError("an instant needs its offset from UTC")
+    try:
+        return parsed.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("the instant is out of range") from error
+
+
+Instant = Annotated[
+    datetime,
+    BeforeValidator(_read_instant),
+    PlainSerializer(write_instant, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-12-01T09:00:00.000Z"]}),
+]
+
+
+def encode_known(resource: str, value: UUID) -> str:
+    """Write the id of a resource that is named by its noun."""
+    return encode(PREFIXES[resource], value)

@@ -1,0 +1,172 @@
+"""Duties: claimed once, fairly, one at a time per serial key; nothing is lost, and no stale worker records anything."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from core import duties
+from core.clock import now
+from core.db import Database, Tenant, open_pool
+from core.duties import Claimed
+from core.ids import new_id
+from core.settings import Settings
+from tests.conftest import TestAgency
+
+LEASE = timedelta(seconds=60)
+MANY = 10_000
+
+
+@pytest.fixture
+async def worker(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of the role that sees duties only."""
+    pool = await open_pool(settings.worker_url, settings, size=1)
+    async with pool.acquire() as connection:
+        yield connection
+    await pool.close()
+
+
+async def put(database: Database, agency: UUID, count: int, *, serial: UUID | None = None, late_s: float = 1.0) -> list[UUID]:
+    ids = [new_id() for _ in range(count)]
+    async with database.connection(Tenant(agency)) as db:
+        await duties.put(db, "publish", agency, [(id, now() - timedelta(seconds=late_s), serial) for id in ids], now())
+    return ids
+
+
+async def claim(worker: asyncpg.Connection, limit: int = 100, lease: timedelta = LEASE) -> list[Claimed]:
+    return await duties.claim(worker, "publish", limit, lease, MANY)
+
+
+async def test_a_due_duty_is_claimed_once_by_many_claimers(database: Database, settings: Settings, agency: TestAgency) -> None:
+    ids = await put(database, agency.actor.agency_id, 300)
+    pool = await open_pool(settings.worker_url, settings, size=8)
+
+    async def claimer() -> list[Claimed]:
+        mine: list[Claimed] = []
+        async with pool.acquire() as db:
+            while rows := await claim(db, 7):
+                mine += rows
+        return mine
+
+    claimed = [row.subject_id for rows in await asyncio.gather(*(claimer() for _ in range(8))) for row in rows]
+    await pool.close()
+    assert sorted(claimed) == sorted(ids)
+
+
+async def test_what_is_not_due_is_not_claimed(database: Database, worker: asyncpg.Connection, agency: TestAgency) -> None:
+    await put(database, agency.actor.agency_id, 3, late_s=-3600)
+    assert await claim(worker) == []
+
+
+async def test_one_post_of_a_quiet_agency_is_not_behind_a_thousand_of_a_noisy_one(
+    database: Database, worker: asyncpg.Connection, agency: TestAgency, other: TestAgency
+) -> None:
+    await put(database, agency.actor.agency_id, 1_500, late_s=100)
+    first = await claim(worker, 10)
+    await put(database, other.actor.agency_id, 1)
+    second = await claim(worker, 10)
+    assert {row.agency_id for row in first} == {agency.actor.agency_id}
+    assert other.actor.agency_id in {row.agency_id for row in second}
+
+
+async def test_agencies_take_turns(database: Database, worker: asyncpg.Connection, agency: TestAgency, other: TestAgency) -> None:
+    await put(database, agency.actor.agency_id, 50, late_s=10)
+    await put(database, other.actor.agency_id, 50)
+    counts = [row.agency_id for row in await claim(worker, 20)]
+    assert counts.count(agency.actor.agency_id) == counts.count(other.actor.agency_id) == 10
+
+
+async def test_an_account_has_one_duty_in_flight_and_the_next_follows_when_it_ends(
+    database: Database, worker: asyncpg.Connection, agency: TestAgency
+) -> None:
+    account = new_id()
+    ids = await put(database, agency.actor.agency_id, 5, serial=account)
+    done: list[UUID] = []
+    while rows := await claim(worker):
+        assert len(rows) == 1
+        async with database.connection(agency.tenant) as db:
+            started = await duties.start(db, "publish", rows, LEASE)
+            done += await duties.finish(db, "publish", [(row["subject_id"], row["fence"]) for row in started])
+    assert done == ids
+
+
+async def test_a_batch_delivered_twice_starts_once(database: Database, worker: asyncpg.Connection, agency: TestAgency) -> None:
+    await put(database, agency.actor.agency_id, 3)
+    rows = await claim(worker)
+    async with database.connection(agency.tenant) as db:
+        assert len(await duties.start(db, "publish", rows, LEASE)) == 3
+        assert await duties.start(db, "publish", rows, LEASE) == []
+
+
+async def test_a_worker_that_lost_its_lease_changes_nothing(
+    database: Database, worker: asyncpg.Connection, agency: TestAgency
+) -> None:
+    await put(database, agency.actor.agency_id, 1)
+    rows = await claim(worker, lease=timedelta(milliseconds=1))
+    await asyncio.sleep(0.05)
+    again = await claim(worker)
+    assert [row.subject_id for row in again] == [row.subject_id for row in rows]
+    stale = [(rows[0].subject_id, rows[0].fence)]
+    async with database.connection(agency.tenant) as db:
+        assert await duties.finish(db, "publish", stale) == set()
+        assert await duties.postpone(db, "publish", [(*stale[0], now())]) == set()
+        assert await duties.finish(db, "publish", [(again[0].subject_id, again[0].fence)]) == {again[0].subject_id}
+
+
+async def test_another_agency_can_end_nothing(
+    database: Database, worker: asyncpg.Connection, agency: TestAgency, other: TestAgency
+) -> None:
+    await put(database, agency.actor.agency_id, 1)
+    (row,) = await claim(worker)
+    async with database.connection(other.tenant) as db:
+        assert await duties.start(db, "publish", [row], LEASE) == []
+        assert await duties.finish(db, "publish", [(row.subject_id, row.fence)]) == set()
+        await duties.drop(db, "publish", [row.subject_id])
+    assert await worker.fetchval("select count(*) from duties") == 1
+
+
+async def test_the_workers_role_sees_duties_and_nothing_else(worker: asyncpg.Connection, agency: TestAgency) -> None:
+    for table in ("posts", "publications", "connections", "api_keys", "agencies", "workspaces", "agency_keys"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await worker.fetch(f"select * from {table}")
+
+
+async def test_no_more_are_leased_than_may_be_in_flight(database: Database, worker: asyncpg.Connection, agency: TestAgency) -> None:
+    await put(database, agency.actor.agency_id, 20)
+    assert len(await duties.claim(worker, "publish", 100, LEASE, 8)) == 8
+    assert await duties.claim(worker, "publish", 100, LEASE, 8) == []
+
+
+async def test_parked_rows_whose_predecessor_ended_unseen_are_mended(
+    database: Database, worker: asyncpg.Connection, agency: TestAgency
+) -> None:
+    await put(database, agency.actor.agency_id, 2, serial=new_id())
+    await claim(worker)
+    await worker.execute("delete from duties where state = 'leased'")
+    assert await claim(worker) == []
+    await duties.unpark_lost(worker, "publish")
+    assert len(await claim(worker)) == 1
+
+
+async def test_the_oldest_late_duty_is_named(database: Database, worker: asyncpg.Connection, agency: TestAgency) -> None:
+    assert await duties.oldest_due(worker, "publish") is None
+    (old,) = await put(database, agency.actor.agency_id, 1, late_s=500)
+    await put(database, agency.actor.agency_id, 5)
+    await claim(worker, 2)
+    late = await duties.oldest_due(worker, "publish")
+    assert late is not None
+    assert late.subject_id == old
+
+
+async def test_a_moved_duty_takes_the_lease_from_whoever_had_it(
+    database: Database, worker: asyncpg.Connection, agency: TestAgency
+) -> None:
+    (id,) = await put(database, agency.actor.agency_id, 1)
+    (row,) = await claim(worker)
+    async with database.connection(agency.tenant) as db:
+        await duties.put(db, "publish", agency.actor.agency_id, [(id, now() + LEASE, None)], now())
+        assert await duties.start(db, "publish", [row], LEASE) == []
+    assert await claim(worker) == []
