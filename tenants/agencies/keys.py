@@ -1,0 +1,163 @@
+"""API keys: their text, their making, and the one look-up that authenticates a request.
+
+Text: `oct_live_` or `oct_test_`, the agency (26 characters of base32), the secret (43 characters, 215 random bits) and a
+checksum (6 characters), so that a mistyped key is refused without a look-up and secret scanners can tell it. The agency
+stands in the key so that the transaction can be stamped before the look-up: nothing is read across agencies.
+"""
+
+import secrets
+import zlib
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from core.crypto import hash_key
+from core.duties import Statements
+from core.errors import Conflict, Fault, InvalidInput, PermissionDenied, Unauthenticated
+from core.ids import ALPHABET, SUFFIX_LENGTH, decode_suffix, new_id, suffix
+from tenants.agencies.models import ApiKey
+from tenants.agencies.schemas import KeyCreate
+from tenants.permissions import Actor, Permission, find, owned
+
+SECRET_LENGTH = 43
+CHECKSUM_LENGTH = 6
+LIVE, TEST = "oct_live_", "oct_test_"
+KEY_LENGTH = len(LIVE) + SUFFIX_LENGTH + SECRET_LENGTH + CHECKSUM_LENGTH
+LAST_USED_STEP_S = 60
+"""`last_used_at` is written at most this often, so that reading does not mean writing."""
+HINT_LENGTH = 4
+
+LOOK_UP = """
+select k.id, k.name, k.scopes, k.workspace_ids, k.last_used_at < now() - make_interval(secs => 60) stale,
+       k.last_used_at is null fresh, a.name agency_name, a.livemode
+from api_keys k join agencies a on a.id = k.agency_id
+where k.agency_id = $1 and k.hash = $2 and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())
+"""
+TOUCH = "update api_keys set last_used_at = now() where agency_id = $1 and id = $2"
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedKey:
+    """A key that is well formed: whose it says it is, and its hash."""
+
+    agency_id: UUID
+    livemode: bool
+    hash: bytes
+
+
+def _checksum(body: str) -> str:
+    number = zlib.crc32(body.encode())
+    return "".join(ALPHABET[(number >> shift) & 31] for shift in range(25, -1, -5)).rjust(CHECKSUM_LENGTH, "0")
+
+
+def write_key(agency_id: UUID, *, livemode: bool) -> str:
+    """Make the text of a new key."""
+    secret = "".join(secrets.choice(ALPHABET) for _ in range(SECRET_LENGTH))
+    body = (LIVE if livemode else TEST) + suffix(agency_id) + secret
+    return body + _checksum(body)
+
+
+def read_key(text: str) -> PresentedKey:
+    """Read the text of a key. Raises Unauthenticated unless its form and checksum are right; looks nothing up."""
+    if len(text) != KEY_LENGTH or not text.isascii() or not text.startswith((LIVE, TEST)):
+        raise Unauthenticated
+    body, checksum = text[:-CHECKSUM_LENGTH], text[-CHECKSUM_LENGTH:]
+    if _checksum(body) != checksum:
+        raise Unauthenticated
+    try:
+        agency_id = decode_suffix(body[len(LIVE) : len(LIVE) + SUFFIX_LENGTH])
+    except ValueError as error:
+        raise Unauthenticated from error
+    return PresentedKey(agency_id, text.startswith(LIVE), hash_key(text))
+
+
+async def authenticate(db: Statements, key: PresentedKey) -> Actor:
+    """Look the key up in its agency's transaction. Raises Unauthenticated for unknown, revoked and expired ones alike."""
+    rows = await db.fetch(LOOK_UP, key.agency_id, key.hash)
+    if not rows or rows[0]["livemode"] != key.livemode:
+        raise Unauthenticated
+    row = rows[0]
+    if row["stale"] or row["fresh"]:
+        await db.execute(TOUCH, key.agency_id, row["id"])
+    return Actor(
+        agency_id=key.agency_id,
+        agency_name=row["agency_name"],
+        livemode=key.livemode,
+        key_id=row["id"],
+        key_name=row["name"],
+        permissions=_permissions(tuple(row["scopes"])),
+        workspace_ids=None if row["workspace_ids"] is None else tuple(row["workspace_ids"]),
+    )
+
+
+_KNOWN = {permission.value: permission for permission in Permission}
+
+
+def _permissions(scopes: tuple[str, ...]) -> frozenset[Permission]:
+    return frozenset(_KNOWN[scope] for scope in scopes if scope in _KNOWN)
+
+
+async def create_key(session: AsyncSession, actor: Actor, wish: KeyCreate, now: datetime) -> tuple[ApiKey, str]:
+    """Make a key within what its maker holds. Returns the row and the key's text, which is stored nowhere."""
+    lacking = sorted(scope.value for scope in wish.scopes if scope not in actor.permissions)
+    if lacking:
+        raise PermissionDenied(f"A key cannot hold what its maker lacks: {', '.join(lacking)}.")
+    if wish.expires_at is not None and wish.expires_at <= now:
+        raise InvalidInput(faults=[Fault("/expires_at", "in_the_past", "The expiry lies in the past.")])
+    wanted = None if wish.workspace_ids is None else tuple(dict.fromkeys(wish.workspace_ids))
+    if wanted is None:
+        wanted = actor.workspace_ids
+    else:
+        for position, workspace_id in enumerate(wanted):
+            if not await _has_workspace(session, actor, workspace_id):
+                raise InvalidInput(faults=[Fault(f"/workspace_ids/{position}", "not_found", "There is no such workspace.")])
+    text = write_key(actor.agency_id, livemode=actor.livemode)
+    row = ApiKey(
+        agency_id=actor.agency_id,
+        id=new_id(),
+        name=wish.name,
+        hash=hash_key(text),
+        hint=text[-HINT_LENGTH:],
+        scopes=sorted({scope.value for scope in wish.scopes}),
+        workspace_ids=None if wanted is None else list(wanted),
+        created_by=actor.key_id,
+        expires_at=wish.expires_at,
+        created_at=now,
+    )
+    session.add(row)
+    await session.flush()
+    return row, text
+
+
+async def _has_workspace(session: AsyncSession, actor: Actor, workspace_id: UUID) -> bool:
+    from tenants.agencies.models import Workspace
+
+    query = owned(Workspace, actor).where(Workspace.id == workspace_id)
+    return (await session.exec(query)).one_or_none() is not None
+
+
+async def revoke_key(session: AsyncSession, actor: Actor, key_id: UUID, now: datetime) -> None:
+    """End a key, and with it every key that it made. Takes effect with the commit. Raises Missing, Conflict (own key)."""
+    row = await find(session, ApiKey, actor, key_id, lock=True)
+    if row.id == actor.key_id:
+        raise Conflict("A key cannot revoke itself.")
+    ending = [row]
+    while ending:
+        current = ending.pop()
+        if current.revoked_at is None:
+            current.revoked_at = now
+            session.add(current)
+        made = await session.exec(owned(ApiKey, actor).where(ApiKey.created_by == current.id, col(ApiKey.revoked_at).is_(None)))
+        ending.extend(made.all())
+    await session.flush()
+
+
+async def list_keys(session: AsyncSession, actor: Actor, *, after: UUID | None, limit: int) -> list[ApiKey]:
+    """The agency's keys, newest first."""
+    query = owned(ApiKey, actor).order_by(col(ApiKey.id).desc()).limit(limit)
+    if after is not None:
+        query = query.where(ApiKey.id < after)
+    return list((await session.exec(query)).all())

@@ -1,0 +1,74 @@
+"""Agency, its data key, its workspaces and API keys."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ARRAY, CheckConstraint, Column, ForeignKeyConstraint, Index, LargeBinary, Text, text
+from sqlmodel import Field, SQLModel
+
+from core.tables import instant, uuid_array
+
+
+class Agency(SQLModel, table=True):
+    """The paying tenant. Test data belong to a twin agency, so every wall between agencies holds between modes too."""
+
+    __tablename__ = "agencies"
+
+    id: UUID = Field(primary_key=True)
+    name: str
+    livemode: bool
+    live_agency_id: UUID | None = Field(default=None, foreign_key="agencies.id", unique=True)
+    created_at: datetime = instant(default_now=True)
+
+
+class AgencyKey(SQLModel, table=True):
+    """The agency's data key, wrapped by the ring. Deleting the row makes everything sealed unreadable."""
+
+    __tablename__ = "agency_keys"
+
+    agency_id: UUID = Field(primary_key=True, foreign_key="agencies.id")
+    wrapped: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class Workspace(SQLModel, table=True):
+    """One client of the agency; the wall inside the agency."""
+
+    __tablename__ = "workspaces"
+    __table_args__ = (
+        CheckConstraint("late_policy in ('publish_late', 'skip', 'ask')", name="late_policy"),
+        CheckConstraint("late_window_s between 60 and 2592000", name="late_window_s"),
+    )
+
+    agency_id: UUID = Field(primary_key=True, foreign_key="agencies.id")
+    id: UUID = Field(primary_key=True)
+    name: str
+    time_zone: str
+    late_policy: str = Field(default="ask")
+    late_window_s: int = Field(default=21_600)
+    version: int = Field(default=1)
+    created_at: datetime = instant(default_now=True)
+    updated_at: datetime = instant(default_now=True)
+
+
+class ApiKey(SQLModel, table=True):
+    """An agency's own key: scopes, workspaces, expiry. Only the hash is kept."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (
+        CheckConstraint("octet_length(hash) = 32", name="hash"),
+        Index("uq_api_keys_hash", "agency_id", "hash", unique=True),
+        ForeignKeyConstraint(["agency_id", "created_by"], ["api_keys.agency_id", "api_keys.id"], name="fk_api_keys_created_by"),
+    )
+
+    agency_id: UUID = Field(primary_key=True, foreign_key="agencies.id")
+    id: UUID = Field(primary_key=True)
+    name: str
+    hash: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    hint: str
+    scopes: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False, server_default=text("'{}'")))
+    workspace_ids: list[UUID] | None = uuid_array()
+    created_by: UUID | None = Field(default=None)
+    expires_at: datetime | None = instant(nullable=True)
+    last_used_at: datetime | None = instant(nullable=True)
+    revoked_at: datetime | None = instant(nullable=True)
+    created_at: datetime = instant(default_now=True)

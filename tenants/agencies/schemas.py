@@ -1,0 +1,116 @@
+"""Wire shapes of agencies, workspaces and API keys."""
+
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AfterValidator, Field
+
+from core.wire import AgencyId, Input, Instant, KeyId, Output, WorkspaceId
+from tenants.permissions import Permission
+
+NAME_LENGTH_MAX = 200
+LATE_WINDOW_S_MIN = 60
+LATE_WINDOW_S_MAX = 30 * 24 * 3600
+KEY_LIFETIME_DAYS_MAX = 3650
+WORKSPACES_PER_KEY_MAX = 500
+
+
+def _zone(value: str) -> str:
+    if value not in available_timezones():
+        raise ValueError("an IANA time zone such as Europe/Berlin is wanted")
+    ZoneInfo(value)
+    return value
+
+
+def _name(value: str) -> str:
+    if not value.strip():
+        raise ValueError("a name of at least one visible character is wanted")
+    return value
+
+
+TimeZone = Annotated[str, AfterValidator(_zone), Field(max_length=64, examples=["Europe/Berlin"])]
+Name = Annotated[str, AfterValidator(_name), Field(min_length=1, max_length=NAME_LENGTH_MAX, examples=["Corner Bakery"])]
+LatePolicy = Literal["publish_late", "skip", "ask"]
+LateWindow = Annotated[int, Field(ge=LATE_WINDOW_S_MIN, le=LATE_WINDOW_S_MAX, strict=True, examples=[21600])]
+
+
+class WorkspaceCreate(Input):
+    """A new workspace: one client of the agency."""
+
+    name: Name
+    time_zone: TimeZone
+    late_policy: LatePolicy = Field("ask", description="What happens to a post whose time passed by more than the window.")
+    late_window_s: LateWindow = 21_600
+
+
+class WorkspaceUpdate(Input):
+    """Changes to a workspace, as a JSON merge patch."""
+
+    name: Name | None = None
+    time_zone: TimeZone | None = None
+    late_policy: LatePolicy | None = None
+    late_window_s: LateWindow | None = None
+
+
+class WorkspaceRead(Output):
+    """A workspace."""
+
+    id: WorkspaceId
+    name: str
+    time_zone: str
+    late_policy: str
+    late_window_s: int
+    version: int
+    created_at: Instant
+    updated_at: Instant
+
+
+class KeyCreate(Input):
+    """A new API key. It cannot hold what its maker lacks."""
+
+    name: Name
+    scopes: list[Permission] = Field(min_length=1, max_length=len(Permission))
+    workspace_ids: list[WorkspaceId] | None = Field(
+        None,
+        min_length=1,
+        max_length=WORKSPACES_PER_KEY_MAX,
+        description="Null: every workspace that the maker reaches.",
+    )
+    expires_at: Instant | None = None
+
+
+class KeyRead(Output):
+    """An API key, without the key."""
+
+    id: KeyId
+    name: str
+    hint: str = Field(description="The last four characters of the key.")
+    scopes: list[str]
+    workspace_ids: list[WorkspaceId] | None
+    expires_at: Instant | None
+    last_used_at: Instant | None
+    revoked_at: Instant | None
+    created_at: Instant
+
+
+class KeyCreated(KeyRead):
+    """An API key, with the key: shown this once."""
+
+    key: str
+
+
+class Me(Output):
+    """Who is calling."""
+
+    actor: KeyRead
+    agency: "AgencyRead"
+    livemode: bool
+    permissions: list[str]
+    workspaces: list[WorkspaceRead]
+
+
+class AgencyRead(Output):
+    """The agency of the caller."""
+
+    id: AgencyId
+    name: str

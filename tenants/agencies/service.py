@@ -1,0 +1,91 @@
+"""Agencies and workspaces."""
+
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from core.crypto import KeyRing, hash_key, new_data_key
+from core.errors import PermissionDenied
+from core.ids import new_id
+from tenants.agencies.keys import HINT_LENGTH, write_key
+from tenants.agencies.models import Agency, AgencyKey, ApiKey, Workspace
+from tenants.agencies.schemas import WorkspaceCreate, WorkspaceUpdate
+from tenants.permissions import Actor, Permission, find, owned
+
+
+class NewAgency(NamedTuple):
+    """A new agency with its first keys; their texts are shown this once."""
+
+    live_id: UUID
+    test_id: UUID
+    live_key: str
+    test_key: str
+
+
+async def create_agency(session: AsyncSession, ring: KeyRing, name: str, now: datetime) -> NewAgency:
+    """Create an agency, the twin that holds its test data, and one key for each. One transaction, unstamped at its start.
+
+    It is the operator's command and no route: it stamps the transaction itself for each of the two.
+    """
+    live_id, test_id = new_id(), new_id()
+    texts = []
+    for agency_id, livemode in ((live_id, True), (test_id, False)):
+        await session.execute(text("select set_config('app.agency_id', :agency, true)"), {"agency": str(agency_id)})
+        session.add(
+            Agency(id=agency_id, name=name, livemode=livemode, live_agency_id=None if livemode else live_id, created_at=now)
+        )
+        await session.flush()
+        session.add(AgencyKey(agency_id=agency_id, wrapped=ring.wrap(agency_id, new_data_key())))
+        key = write_key(agency_id, livemode=livemode)
+        session.add(
+            ApiKey(
+                agency_id=agency_id,
+                id=new_id(),
+                name="first key",
+                hash=hash_key(key),
+                hint=key[-HINT_LENGTH:],
+                scopes=sorted(permission.value for permission in Permission),
+                created_at=now,
+            )
+        )
+        await session.flush()
+        texts.append(key)
+    return NewAgency(live_id, test_id, *texts)
+
+
+async def create_workspace(session: AsyncSession, actor: Actor, wish: WorkspaceCreate, now: datetime) -> Workspace:
+    """Create a workspace. A key that is bound to workspaces cannot: it would make one that it does not see."""
+    if actor.workspace_ids is not None:
+        raise PermissionDenied(
+            "A key that is bound to workspaces cannot create one.",
+            required_permission=Permission.WORKSPACE_CREATE.value,
+        )
+    row = Workspace(agency_id=actor.agency_id, id=new_id(), created_at=now, updated_at=now, version=1, **wish.model_dump())
+    session.add(row)
+    await session.flush()
+    return row
+
+
+async def update_workspace(
+    session: AsyncSession, actor: Actor, workspace_id: UUID, wish: WorkspaceUpdate, now: datetime
+) -> Workspace:
+    """Change the fields that are given; null is refused by the schema's types downstream."""
+    row = await find(session, Workspace, actor, workspace_id, lock=True)
+    changes = {name: value for name, value in wish.model_dump(exclude_unset=True).items() if value is not None}
+    if changes:
+        row.sqlmodel_update(changes | {"version": row.version + 1, "updated_at": now})
+        session.add(row)
+        await session.flush()
+    return row
+
+
+async def list_workspaces(session: AsyncSession, actor: Actor, *, after: UUID | None, limit: int) -> list[Workspace]:
+    """The workspaces that the caller reaches, newest first."""
+    query = owned(Workspace, actor).order_by(col(Workspace.id).desc()).limit(limit)
+    if after is not None:
+        query = query.where(Workspace.id < after)
+    return list((await session.exec(query)).all())

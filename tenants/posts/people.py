@@ -1,0 +1,31 @@
+"""What people do with one publication: retry, cancel, resolve, delete."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from core import duties
+from core.errors import Conflict
+from tenants.permissions import Actor
+from tenants.posts import queries
+from tenants.posts.delivery import KIND, Change, delivery_of, write
+from tenants.posts.states import IN_WORK, NotAllowed, decide
+
+
+async def act(db: asyncpg.Connection, actor: Actor, workspace_id: UUID, publication_id: UUID, event: Any, now: datetime) -> None:
+    """Apply what a person asks to one publication. Raises Missing, Conflict (`publish_in_progress`, `state_conflict`)."""
+    found = await queries.get_publication(db, actor, workspace_id, publication_id)
+    await duties.lock(db, KIND, [found["id"]])
+    rows = await queries.publications_of(db, actor.agency_id, [found["post_id"]], lock=True)
+    row = next(row for row in rows if row["id"] == publication_id)
+    before = delivery_of(row)
+    try:
+        decision = decide(before, event, now)
+    except NotAllowed as error:
+        if before.state in IN_WORK:
+            raise Conflict(code="publish_in_progress", headers={"Retry-After": "5"}) from error
+        raise Conflict(f"The publication is {before.state}.", state=before.state) from error
+    change = Change(row["id"], row["workspace_id"], row["post_id"], row["account_id"], before, decision)
+    await write(db, actor.agency_id, [change], now)

@@ -1,0 +1,148 @@
+"""The statements over posts and publications. They are bare SQL, because they are what everybody waits for.
+
+Those that start from a caller begin with `owned_sql`, as SQLModel queries begin with `owned`: $1 the agency, $2 the workspace.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from core.duties import Statements
+from core.errors import Missing
+from tenants.permissions import Actor, owned_sql
+
+POST_COLUMNS = """p.id, p.workspace_id, p.state, p.text, p.media::text media, p.due_at, p.local_at, p.time_zone,
+p.external_ref, p.details::text details, p.version, p.created_at, p.updated_at"""
+PUBLICATION_COLUMNS = """d.id, d.workspace_id, d.post_id, d.account_id, d.network, d.state, d.due_at, d.next_at, d.attempts,
+d.block_reason, d.external_id, d.external_url, d.published_at, d.resolution, d.error::text error"""
+DELIVERY_COLUMNS = PUBLICATION_COLUMNS + ", d.retries, d.looks, d.unknown_since"
+
+WORKSPACE = "select id, time_zone from workspaces where agency_id = $1 and id = $2"
+ACCOUNTS = """
+select id, network, state, external_id, name, handle from accounts where {owned} and id = any($3::uuid[])
+"""
+INSERT = """
+with post as (
+  insert into posts (agency_id, workspace_id, id, state, text, media, due_at, local_at, time_zone, external_ref, details,
+    version, created_by, created_at, updated_at)
+  values ($1, $2, $3, $4, $5, $6::text::jsonb, $7, $8, $9, $10, $11::text::jsonb, 1, $12, $13, $13)
+  on conflict (agency_id, workspace_id, external_ref) where external_ref is not null do nothing returning id),
+variant as (
+  insert into variants (agency_id, workspace_id, id, post_id, account_id, text, media, options)
+  select $1, $2, v.id, post.id, v.account_id, v.text, v.media::jsonb, v.options::jsonb
+  from post, unnest($14::uuid[], $15::uuid[], $16::text[], $17::text[], $18::text[]) v(id, account_id, text, media, options)),
+publication as (
+  insert into publications (agency_id, workspace_id, id, post_id, variant_id, account_id, network, state, due_at,
+    created_at, updated_at)
+  select $1, $2, d.id, post.id, d.variant_id, d.account_id, d.network, $20, $7, $13, $13
+  from post, unnest($19::uuid[], $14::uuid[], $15::uuid[], $21::text[]) d(id, variant_id, account_id, network)),
+duty as (
+  insert into duties (agency_id, kind, subject_id, due_at, serial_key)
+  select $1, 'publish', d.id, $7, d.account_id from post, unnest($19::uuid[], $15::uuid[]) d(id, account_id)
+  where $20 = 'scheduled'),
+happened as (
+  insert into events (agency_id, workspace_id, id, type, subject_id, data)
+  select $1, $2, $22, 'post.created', post.id, '{}'::jsonb from post)
+select id from post
+"""
+GET = "select " + POST_COLUMNS + " from posts p where {owned} and p.id = $3"
+PUBLICATIONS_OF = (
+    "select " + DELIVERY_COLUMNS + " from publications d where d.agency_id = $1 and d.post_id = any($2::uuid[]) order by d.id"
+)
+VARIANTS_OF = """
+select v.id, v.post_id, v.account_id, v.text, v.media::text media, v.options::text options from variants v
+where v.agency_id = $1 and v.post_id = any($2::uuid[])
+  and (v.text is not null or v.media is not null or v.options <> '{}'::jsonb) order by v.id
+"""
+GET_PUBLICATION = "select " + DELIVERY_COLUMNS + " from publications d where {owned} and d.id = $3"
+ATTEMPTS_OF = """
+select id, number, outcome, started_at, finished_at, evidence, error::text error from attempts
+where agency_id = $1 and publication_id = $2 order by number
+"""
+
+
+async def workspace_zone(db: Statements, actor: Actor, workspace_id: UUID) -> str:
+    """The time zone of a workspace that the caller sees. Raises Missing."""
+    actor.see(workspace_id)
+    rows = await db.fetch(WORKSPACE, actor.agency_id, workspace_id)
+    if not rows:
+        raise Missing
+    zone: str = rows[0]["time_zone"]
+    return zone
+
+
+async def accounts_of(db: Statements, actor: Actor, workspace_id: UUID, ids: Sequence[UUID]) -> dict[UUID, asyncpg.Record]:
+    """Those of `ids` that are accounts of the workspace."""
+    rows = await db.fetch(ACCOUNTS.format(owned=owned_sql("accounts")), actor.agency_id, workspace_id, list(ids))
+    return {row["id"]: row for row in rows}
+
+
+async def get_post(db: Statements, actor: Actor, workspace_id: UUID, post_id: UUID, *, lock: bool = False) -> asyncpg.Record:
+    """One post of the caller's. Raises Missing."""
+    actor.see(workspace_id)
+    query = GET.format(owned=owned_sql("p")) + (" for update" if lock else "")
+    rows = await db.fetch(query, actor.agency_id, workspace_id, post_id)
+    if not rows:
+        raise Missing
+    return rows[0]
+
+
+async def publications_of(db: Statements, agency_id: UUID, post_ids: Sequence[UUID], *, lock: bool = False) -> list[asyncpg.Record]:
+    """The publications of posts that the caller was shown to own."""
+    return await db.fetch(PUBLICATIONS_OF + (" for update" if lock else ""), agency_id, list(post_ids))
+
+
+async def variants_of(db: Statements, agency_id: UUID, post_ids: Sequence[UUID]) -> list[asyncpg.Record]:
+    """The variants that differ from their post."""
+    return await db.fetch(VARIANTS_OF, agency_id, list(post_ids))
+
+
+async def get_publication(db: Statements, actor: Actor, workspace_id: UUID, id: UUID) -> asyncpg.Record:
+    """One publication of the caller's. Raises Missing."""
+    actor.see(workspace_id)
+    rows = await db.fetch(GET_PUBLICATION.format(owned=owned_sql("d")), actor.agency_id, workspace_id, id)
+    if not rows:
+        raise Missing
+    return rows[0]
+
+
+async def attempts_of(db: Statements, agency_id: UUID, publication_id: UUID) -> list[asyncpg.Record]:
+    """The attempts of a publication that the caller was shown to own."""
+    return await db.fetch(ATTEMPTS_OF, agency_id, publication_id)
+
+
+class Filter:
+    """Conditions of a list, as SQL with numbered arguments. Names are ours, values are arguments."""
+
+    def __init__(self, *arguments: object) -> None:
+        self.arguments: list[Any] = list(arguments)
+        self.conditions: list[str] = []
+
+    def add(self, condition: str, value: object) -> None:
+        """Add `condition`, whose `?` stands for `value`; None adds nothing."""
+        if value is not None:
+            self.arguments.append(value)
+            self.conditions.append(condition.replace("?", f"${len(self.arguments)}"))
+
+    @property
+    def sql(self) -> str:
+        """The conditions, each with its `and`."""
+        return "".join(f" and {condition}" for condition in self.conditions)
+
+
+async def list_posts(db: Statements, actor: Actor, workspace_id: UUID, wanted: Filter, limit: int) -> list[asyncpg.Record]:
+    """A page of the workspace's posts, newest first. `wanted` began with the agency and the workspace."""
+    actor.see(workspace_id)
+    query = f"select {POST_COLUMNS} from posts p where {owned_sql('p')}{wanted.sql} order by p.id desc limit {int(limit)}"
+    return await db.fetch(query, *wanted.arguments)
+
+
+async def list_publications(db: Statements, actor: Actor, wanted: Filter, limit: int) -> list[asyncpg.Record]:
+    """A page of the agency's publications in the workspaces that the caller sees, newest first. $1 the agency, $2 those."""
+    query = (
+        f"select {PUBLICATION_COLUMNS} from publications d where d.agency_id = $1"
+        f" and ($2::uuid[] is null or d.workspace_id = any($2)){wanted.sql} order by d.id desc limit {int(limit)}"
+    )
+    return await db.fetch(query, *wanted.arguments)

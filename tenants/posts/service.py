@@ -1,0 +1,243 @@
+"""Posts: creating, changing, timing and ending them. One transaction each, opened by the caller; nothing commits here."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from core import duties
+from core.duties import CHANNEL, NOTIFY
+from core.errors import Conflict, Fault, InvalidInput
+from core.ids import new_id
+from networks.base import Network
+from tenants.events.service import emit
+from tenants.media.service import resolve
+from tenants.permissions import Actor
+from tenants.posts import queries
+from tenants.posts.delivery import KIND, Change, delivery_of, write
+from tenants.posts.drafts import Content, check
+from tenants.posts.schemas import MediaWish, PostCreate, VariantWish
+from tenants.posts.states import CANCELLABLE, IN_WORK, SCHEDULABLE, Cancelled, Scheduled, decide
+from tenants.posts.times import Due, read_schedule
+
+Networks = Mapping[str, Network]
+ARCHIVE = """
+update posts set state = $3, version = version + 1, updated_at = $4 where agency_id = $1 and id = $2
+"""
+SET_TIME = """
+update posts set state = 'scheduled', due_at = $3, local_at = $4, time_zone = $5, version = version + 1, updated_at = $6
+where agency_id = $1 and id = $2
+"""
+DELETE = "delete from posts where agency_id = $1 and id = $2"
+
+
+def json_text(value: Any) -> str:
+    """Write JSON for a `jsonb` argument."""
+    return orjson.dumps(value).decode()
+
+
+async def _account_rows(
+    db: asyncpg.Connection, actor: Actor, workspace_id: UUID, ids: Sequence[UUID]
+) -> dict[UUID, asyncpg.Record]:
+    accounts = await queries.accounts_of(db, actor, workspace_id, ids)
+    faults = [
+        Fault(f"/account_ids/{position}", "not_found", "There is no such account in the workspace.")
+        for position, id in enumerate(ids)
+        if id not in accounts
+    ]
+    if len(set(ids)) != len(ids):
+        faults.append(Fault("/account_ids", "validation_failed", "An account is named twice."))
+    if faults:
+        raise InvalidInput(faults=faults)
+    return accounts
+
+
+async def resolve_media(
+    db: asyncpg.Connection, actor: Actor, workspace_id: UUID, wishes: Sequence[MediaWish]
+) -> list[dict[str, Any]]:
+    """Pin each wished file to a version. Raises InvalidInput with a pointer for what is not the workspace's."""
+    if not wishes:
+        return []
+    return await resolve(db, actor, workspace_id, [wish.model_dump(exclude_none=True) for wish in wishes])
+
+
+async def variant_rows(
+    db: asyncpg.Connection, actor: Actor, workspace_id: UUID, ids: Sequence[UUID], wishes: Sequence[VariantWish]
+) -> list[tuple[UUID, UUID, str | None, str | None, str]]:
+    """Rows (id, account, text, media, options) of one variant per account, in the order of `ids`."""
+    by_account = {wish.account_id: wish for wish in wishes}
+    if len(by_account) != len(wishes) or not set(by_account) <= set(ids):
+        raise InvalidInput(faults=[Fault("/variants", "validation_failed", "One variant per account, for accounts of the post.")])
+    rows = []
+    for account_id in ids:
+        wish = by_account.get(account_id)
+        media = None
+        if wish is not None and wish.media is not None:
+            media = json_text(await resolve_media(db, actor, workspace_id, wish.media))
+        options = json_text(wish.options) if wish is not None and wish.options else "{}"
+        rows.append((new_id(), account_id, wish.text if wish else None, media, options))
+    return rows
+
+
+def contents(
+    text: str, media: Sequence[Mapping[str, Any]], variants: Sequence[tuple[UUID, UUID, str | None, str | None, str]]
+) -> list[Content]:
+    """What each account gets."""
+    return [
+        Content(
+            account_id,
+            text if own_text is None else own_text,
+            media if own_media is None else orjson.loads(own_media),
+            orjson.loads(options),
+        )
+        for _, account_id, own_text, own_media, options in variants
+    ]
+
+
+async def create_post(
+    db: asyncpg.Connection, actor: Actor, networks: Networks, workspace_id: UUID, wish: PostCreate, now: datetime
+) -> UUID:
+    """Create a post with its variants, publications, duties and event, in one statement once all is checked.
+
+    Raises Missing (workspace), InvalidInput (accounts, media, time, networks' rules), Conflict (`external_ref_exists`).
+    """
+    zone = await queries.workspace_zone(db, actor, workspace_id)
+    accounts = await _account_rows(db, actor, workspace_id, wish.account_ids)
+    due = None if wish.schedule is None else read_schedule(wish.schedule, zone, now)
+    media = await resolve_media(db, actor, workspace_id, wish.media)
+    variants = await variant_rows(db, actor, workspace_id, wish.account_ids, wish.variants)
+    if due is not None:
+        await check(db, actor, networks, accounts, contents(wish.text, media, variants))
+    post_id = new_id()
+    created = await db.fetchval(
+        queries.INSERT,
+        actor.agency_id,
+        workspace_id,
+        post_id,
+        "draft" if due is None else "scheduled",
+        wish.text,
+        json_text(media),
+        due and due.at,
+        due and due.local,
+        due and due.time_zone,
+        wish.external_ref,
+        json_text(wish.metadata),
+        actor.key_id,
+        now,
+        [row[0] for row in variants],
+        [row[1] for row in variants],
+        [row[2] for row in variants],
+        [row[3] for row in variants],
+        [row[4] for row in variants],
+        [new_id() for _ in variants],
+        "planned" if due is None else "scheduled",
+        [accounts[row[1]]["network"] for row in variants],
+        new_id(),
+    )
+    if created is None:
+        raise Conflict(code="external_ref_exists")
+    if due is not None and due.at <= now:
+        await db.execute(NOTIFY, CHANNEL, KIND)
+    return post_id
+
+
+async def locked(
+    db: asyncpg.Connection, actor: Actor, workspace_id: UUID, post_id: UUID
+) -> tuple[asyncpg.Record, list[asyncpg.Record]]:
+    """Lock a post, its duties and its publications, in the order that workers take them too. Raises Missing."""
+    post = await queries.get_post(db, actor, workspace_id, post_id, lock=True)
+    found = await queries.publications_of(db, actor.agency_id, [post_id])
+    await duties.lock(db, KIND, [row["id"] for row in found])
+    return post, await queries.publications_of(db, actor.agency_id, [post_id], lock=True)
+
+
+def changes_of(rows: Sequence[asyncpg.Record], event: Any, now: datetime, states: frozenset[str]) -> list[Change]:
+    """Decide `event` for those of `rows` whose state is among `states`."""
+    changes = []
+    for row in rows:
+        before = delivery_of(row)
+        if before.state in states:
+            decision = decide(before, event, now)
+            changes.append(Change(row["id"], row["workspace_id"], row["post_id"], row["account_id"], before, decision))
+    return changes
+
+
+def refuse_in_work(rows: Sequence[asyncpg.Record]) -> None:
+    """Refuse with 409 `publish_in_progress` while a worker has one of them, or its outcome is unknown."""
+    if any(row["state"] in IN_WORK or row["state"] in {"outcome_unknown", "unpublishing"} for row in rows):
+        raise Conflict(code="publish_in_progress", headers={"Retry-After": "5"})
+
+
+async def schedule_post(
+    db: asyncpg.Connection, actor: Actor, networks: Networks, workspace_id: UUID, post_id: UUID, wish: Any,
+    now: datetime,
+) -> None:  # fmt: skip
+    """Give a post its time, the first or another. What is published already stays so. Raises Conflict, InvalidInput."""
+    zone = await queries.workspace_zone(db, actor, workspace_id)
+    due = read_schedule(wish, zone, now)
+    post, rows = await locked(db, actor, workspace_id, post_id)
+    if post["state"] == "archived":
+        raise Conflict("An archived post takes no time.")
+    refuse_in_work(rows)
+    coming = [row for row in rows if row["state"] in SCHEDULABLE]
+    if not coming:
+        raise Conflict("Nothing of this post is left to publish.")
+    await check_stored(db, actor, networks, workspace_id, post, [row["account_id"] for row in coming])
+    await write(db, actor.agency_id, changes_of(coming, Scheduled(due.at), now, SCHEDULABLE), now)
+    await set_time(db, actor, post_id, due, now)
+
+
+async def set_time(db: asyncpg.Connection, actor: Actor, post_id: UUID, due: Due, now: datetime) -> None:
+    """Keep the instant and the local time that people meant."""
+    await db.execute(SET_TIME, actor.agency_id, post_id, due.at, due.local, due.time_zone, now)
+
+
+async def check_stored(
+    db: asyncpg.Connection, actor: Actor, networks: Networks, workspace_id: UUID, post: asyncpg.Record,
+    account_ids: Sequence[UUID],
+) -> None:  # fmt: skip
+    """Check a stored post against its accounts' rules."""
+    accounts = await queries.accounts_of(db, actor, workspace_id, account_ids)
+    own = {row["account_id"]: row for row in await queries.variants_of(db, actor.agency_id, [post["id"]])}
+    rows = [
+        (id, id, own[id]["text"], own[id]["media"], own[id]["options"]) if id in own else (id, id, None, None, "{}")
+        for id in account_ids
+    ]
+    await check(db, actor, networks, accounts, contents(post["text"], orjson.loads(post["media"]), rows))
+
+
+async def cancel_post(db: asyncpg.Connection, actor: Actor, workspace_id: UUID, post_id: UUID, now: datetime) -> None:
+    """Take back every delivery that has not begun. Raises Conflict when one is under way or nothing is left."""
+    post, rows = await locked(db, actor, workspace_id, post_id)
+    refuse_in_work(rows)
+    changes = changes_of(rows, Cancelled(), now, CANCELLABLE)
+    if not changes:
+        raise Conflict("Nothing of this post is left to cancel.")
+    await write(db, actor.agency_id, changes, now)
+    state = "draft" if post["state"] == "scheduled" and not any(row["state"] == "published" for row in rows) else post["state"]
+    await db.execute(ARCHIVE, actor.agency_id, post_id, state, now)
+
+
+async def archive_post(db: asyncpg.Connection, actor: Actor, workspace_id: UUID, post_id: UUID, now: datetime) -> None:
+    """Put a post away; deliveries that have not begun are cancelled. Raises Conflict while one is under way."""
+    post, rows = await locked(db, actor, workspace_id, post_id)
+    refuse_in_work(rows)
+    if post["state"] == "archived":
+        return
+    await write(db, actor.agency_id, changes_of(rows, Cancelled(), now, CANCELLABLE), now)
+    await db.execute(ARCHIVE, actor.agency_id, post_id, "archived", now)
+    await emit(db, actor.agency_id, [(workspace_id, "post.archived", post_id, {})])
+
+
+async def delete_post(db: asyncpg.Connection, actor: Actor, workspace_id: UUID, post_id: UUID, now: datetime) -> None:
+    """Delete a post that never reached a network. Raises Conflict for one that did: archive it instead."""
+    _, rows = await locked(db, actor, workspace_id, post_id)
+    refuse_in_work(rows)
+    if any(row["attempts"] > 0 or row["published_at"] is not None for row in rows):
+        raise Conflict("It reached a network, so its history stays: archive it instead.")
+    await duties.drop(db, KIND, [row["id"] for row in rows])
+    await db.execute(DELETE, actor.agency_id, post_id)
+    await emit(db, actor.agency_id, [(workspace_id, "post.deleted", post_id, {})])

@@ -1,0 +1,49 @@
+"""Every table of the project, for Alembic and for the tests that read the catalogue."""
+
+from sqlalchemy import DefaultClause, text
+from sqlalchemy.sql.schema import ScalarElementColumnDefault
+
+from core.db import METADATA
+from core.duties import Duty, Heartbeat
+from tenants.accounts.models import Account, Connection, ConnectSession
+from tenants.agencies.models import Agency, AgencyKey, ApiKey, Workspace
+from tenants.events.models import Event
+from tenants.idempotency.models import IdempotencyRecord
+from tenants.media.models import Asset, AssetVersion
+from tenants.posts.models import Attempt, Post, Publication, Variant
+from tenants.sandbox.models import SandboxPost, SandboxProfile
+
+__all__ = [
+    "METADATA",
+    "Account",
+    "Agency",
+    "AgencyKey",
+    "ApiKey",
+    "Asset",
+    "AssetVersion",
+    "Attempt",
+    "ConnectSession",
+    "Connection",
+    "Duty",
+    "Event",
+    "Heartbeat",
+    "IdempotencyRecord",
+    "Post",
+    "Publication",
+    "SandboxPost",
+    "SandboxProfile",
+    "Variant",
+    "Workspace",
+]
+
+
+def _defaults_in_the_database() -> None:
+    """Give each scalar default to the database too: bare statements write rows beside the models."""
+    for table in METADATA.tables.values():
+        for column in table.columns:
+            default = column.default
+            if column.server_default is None and isinstance(default, ScalarElementColumnDefault):
+                column.server_default = DefaultClause(text(f"'{default.arg}'"))
+
+
+_defaults_in_the_database()
