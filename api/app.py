@@ -1,0 +1,99 @@
+"""The application: what it holds, and every router."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request, Response
+from fastapi.routing import APIRoute
+
+from api import health, problems
+from api.body import StrictRoute
+from api.idempotency import Replay
+from api.inbound import connect, sandbox
+from api.middleware import Edge
+from api.v1 import (
+    accounts,
+    agency,
+    connect_sessions,
+    events,
+    keys,
+    media,
+    networks,
+    posts,
+    publications,
+    workspaces,
+)
+from core.crypto import KeyRing
+from core.db import Database
+from core.settings import Settings
+from core.store import open_store
+from networks import connectors
+from networks.client import Client
+
+DESCRIPTION = """
+The API that social-media agencies run on: workspaces for each client, accounts of social networks, posts that go out once
+and on time, and an honest word about every delivery.
+"""
+TAGS = [
+    {"name": "Agency", "description": "Who is calling, and the agency's own keys."},
+    {"name": "Workspaces", "description": "One workspace per client: the wall inside the agency."},
+    {"name": "Networks", "description": "What each social network can do, as data."},
+    {"name": "Accounts", "description": "Connected pages, channels, groups and profiles."},
+    {"name": "Media", "description": "Files that posts carry."},
+    {"name": "Posts", "description": "Content, its time, and its accounts."},
+    {"name": "Publications", "description": "Deliveries: one post at one account."},
+    {"name": "Events", "description": "What happened, in order."},
+]
+V1 = (agency, keys, workspaces, networks, connect_sessions, accounts, media, posts, publications, events)
+
+
+def operation_id(route: APIRoute) -> str:
+    """Operation ids are the functions' names: readable in every generated client."""
+    return route.name
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the application for `settings`. Connections are opened when it starts and closed when it ends."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        client = Client(allow_loopback=settings.egress_allow_loopback)
+        app.state.database = Database(settings)
+        app.state.client = client
+        app.state.networks = connectors(client, settings)
+        app.state.store = open_store(settings)
+        app.state.ring = KeyRing(settings.encryption_keys.get_secret_value())
+        yield
+        await client.close()
+        await app.state.database.close()
+        await health.close(app)
+
+    app = FastAPI(
+        title="Octavo",
+        version="1.0.0",
+        description=DESCRIPTION.strip(),
+        openapi_tags=TAGS,
+        servers=[{"url": settings.public_url}],
+        lifespan=lifespan,
+        generate_unique_id_function=operation_id,
+        redirect_slashes=False,
+        separate_input_output_schemas=False,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+    )
+    app.state.settings = settings
+    app.router.route_class = StrictRoute
+    for module in V1:
+        app.include_router(module.router)
+    for router in (health.router, sandbox.router, connect.router):
+        app.include_router(router)
+    problems.install(app)
+
+    async def replay(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, Replay)
+        return error.response
+
+    app.add_exception_handler(Replay, replay)
+    app.add_middleware(Edge, allowed_hosts=settings.allowed_hosts.split(","))
+    return app

@@ -1,0 +1,110 @@
+"""The edge, as one pure ASGI middleware: request id, host check, body cap, HEAD, and the last resort for errors."""
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.body import BODY_BYTES_MAX
+from api.problems import problem_response
+from core.errors import Malformed, Problem, TooLarge
+from core.ids import encode, new_id
+
+log = logging.getLogger("octavo.api")
+MULTIPART_BYTES_MAX = 21 * 1024 * 1024
+"""One file of 20 MB and what multipart adds around it."""
+SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
+
+
+class Misdirected(Problem):
+    """The Host header names somebody else."""
+
+    status = 421
+    code = "misdirected_request"
+
+
+class Edge:
+    """Outermost layer of the application."""
+
+    def __init__(self, app: ASGIApp, *, allowed_hosts: Iterable[str]) -> None:
+        self.app = app
+        self.hosts = frozenset(host.strip().lower() for host in allowed_hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection event of ASGI."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = encode("req", new_id())
+        scope["request_id"] = request_id
+        head = scope["method"] == "HEAD"
+        if head:
+            scope["method"] = "GET"
+        started = False
+
+        async def answer(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = MutableHeaders(raw=message.setdefault("headers", []))
+                headers["Request-Id"] = request_id
+                for name, value in SECURITY_HEADERS:
+                    headers.setdefault(name.decode(), value.decode())
+            elif head and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        try:
+            refusal = self._refusal(scope)
+            if refusal is not None:
+                raise refusal
+            await self.app(scope, _capped(scope, receive), answer)
+        except Problem as problem:
+            if started:
+                raise
+            await problem_response(Request(scope), problem)(scope, receive, answer)
+        except Exception:
+            log.exception("unhandled error", extra={"request_id": request_id})
+            if started:
+                raise
+            await problem_response(Request(scope), Problem())(scope, receive, answer)
+
+    def _refusal(self, scope: Scope) -> Problem | None:
+        headers = Headers(scope=scope)
+        if "*" not in self.hosts and headers.get("host", "").partition(":")[0].lower() not in self.hosts:
+            return Misdirected()
+        query = scope.get("query_string", b"")
+        if b"oct_live_" in query or b"oct_test_" in query:
+            return Malformed(
+                "Keys travel in the Authorization header. Revoke this one: it stands in logs now.", code="key_in_query"
+            )
+        length = headers.get("content-length", "")
+        if length.isdigit() and int(length) > _cap(scope):
+            return TooLarge(headers={"Connection": "close"})
+        return None
+
+
+def _cap(scope: Scope) -> int:
+    kind = Headers(scope=scope).get("content-type", "")
+    return MULTIPART_BYTES_MAX if kind.startswith("multipart/") else BODY_BYTES_MAX
+
+
+def _capped(scope: Scope, receive: Receive) -> Receive:
+    cap, seen = _cap(scope), 0
+
+    async def read() -> Message:
+        nonlocal seen
+        message: dict[str, Any] = dict(await receive())
+        seen += len(message.get("body", b""))
+        if seen > cap:
+            raise TooLarge(headers={"Connection": "close"})
+        return message
+
+    return read

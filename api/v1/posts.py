@@ -1,0 +1,168 @@
+"""Posts: content, its time, and its accounts."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import orjson
+from fastapi import Query, Request, Response
+from pydantic import Field
+
+from api.conditions import expected_version
+from api.dependencies import Bare, IdemBare, can_bare
+from api.pagination import Page, PageQuery, page_of, read_cursor
+from api.routing import v1
+from core.clock import now
+from core.db import Bare as BareConnection
+from core.db import Row
+from core.ids import encode
+from core.wire import AccountId, Instant, PostId, WorkspaceId
+from tenants.permissions import Actor, Permission
+from tenants.posts import editing, queries, rows, service
+from tenants.posts.schemas import PostCreate, PostRead, PostUpdate, ScheduleWish
+
+router = v1("Posts")
+PATH = "/workspaces/{workspace_id}/posts"
+
+
+class PostQuery(PageQuery):
+    """Filters of posts."""
+
+    state: str | None = Field(None, max_length=32, examples=["scheduled"])
+    account_id: AccountId | None = None
+    external_ref: str | None = Field(None, max_length=255)
+    due_at_gte: Instant | None = Field(None, alias="due_at[gte]")
+    due_at_lt: Instant | None = Field(None, alias="due_at[lt]")
+
+
+async def read_posts(db: BareConnection, actor: Actor, found: list[Row]) -> list[dict[str, Any]]:
+    """Bring posts to the wire with their publications and variants: two statements for a whole page."""
+    ids = [row["id"] for row in found]
+    if not ids:
+        return []
+    publications: dict[UUID, list[Row]] = {id: [] for id in ids}
+    variants: dict[UUID, list[Row]] = {id: [] for id in ids}
+    for row in await queries.publications_of(db, actor.agency_id, ids):
+        publications[row["post_id"]].append(row)
+    for row in await queries.variants_of(db, actor.agency_id, ids):
+        variants[row["post_id"]].append(row)
+    return [rows.post(row, publications[row["id"]], variants[row["id"]], actor) for row in found]
+
+
+async def read_post(db: BareConnection, actor: Actor, workspace_id: UUID, post_id: UUID) -> dict[str, Any]:
+    """Bring one post to the wire."""
+    return (await read_posts(db, actor, [await queries.get_post(db, actor, workspace_id, post_id)]))[0]
+
+
+async def _answer(
+    db: BareConnection, actor: Actor, idem: IdemBare, workspace_id: UUID, post_id: UUID, status: int = 200
+) -> Response:
+    read = await read_post(db, actor, workspace_id, post_id)
+    location = f"/v1/workspaces/{encode('wsp', workspace_id)}/posts/{read['id']}" if status == 201 else None
+    return await idem.respond(orjson.dumps(read), status=status, location=location, etag=read["version"])
+
+
+@router.post(PATH, status_code=201, response_model=PostRead, summary="Create a post")
+async def create_post(
+    workspace_id: WorkspaceId, db: Bare, actor: Annotated[Actor, can_bare(Permission.POST_CREATE)], idem: IdemBare,
+    body: PostCreate, request: Request,
+) -> Response:  # fmt: skip
+    """Create a post for one or more accounts: a draft, at a time, or `now`.
+
+    The answer comes after everything is stored: from then on the post goes out once, on time, also if every machine restarts.
+    """
+    if body.schedule is not None:
+        actor.require(Permission.POST_SCHEDULE)
+    post_id = await service.create_post(db, actor, request.app.state.networks, workspace_id, body, now())
+    return await _answer(db, actor, idem, workspace_id, post_id, 201)
+
+
+@router.get(PATH, response_model=Page[PostRead], summary="List posts")
+async def list_posts(
+    workspace_id: WorkspaceId, db: Bare, actor: Annotated[Actor, can_bare(Permission.POST_READ)], request: Request,
+    response: Response, query: Annotated[PostQuery, Query()],
+) -> Response:  # fmt: skip
+    """The workspace's posts with their deliveries, newest first."""
+    await queries.workspace_zone(db, actor, workspace_id)
+    wanted = queries.Filter(actor.agency_id, workspace_id)
+    wanted.add("p.id < ?", read_cursor(request, actor, query))
+    wanted.add("p.state = ?", query.state)
+    wanted.add("p.external_ref = ?", query.external_ref)
+    wanted.add("p.due_at >= ?", query.due_at_gte)
+    wanted.add("p.due_at < ?", query.due_at_lt)
+    wanted.add(
+        "exists (select 1 from publications d where d.agency_id = $1 and d.post_id = p.id and d.account_id = ?)",
+        query.account_id,
+    )
+    found = await queries.list_posts(db, actor, workspace_id, wanted, query.limit + 1)
+    page = page_of(request, response, actor, query, found, [row["id"] for row in found])
+    page["data"] = await read_posts(db, actor, page["data"])
+    return Response(orjson.dumps(page), media_type="application/json", headers=dict(response.headers))
+
+
+@router.get(PATH + "/{post_id}", response_model=PostRead, summary="Get a post")
+async def get_post(
+    workspace_id: WorkspaceId, post_id: PostId, db: Bare, actor: Annotated[Actor, can_bare(Permission.POST_READ)]
+) -> Response:
+    """One post with its deliveries."""
+    read = await read_post(db, actor, workspace_id, post_id)
+    return Response(orjson.dumps(read), media_type="application/json", headers={"ETag": f'"{read["version"]}"'})
+
+
+@router.patch(PATH + "/{post_id}", response_model=PostRead, summary="Change a post")
+async def update_post(
+    workspace_id: WorkspaceId, post_id: PostId, db: Bare, actor: Annotated[Actor, can_bare(Permission.POST_UPDATE)],
+    idem: IdemBare, body: PostUpdate, request: Request,
+) -> Response:  # fmt: skip
+    """Change a post by JSON merge patch, while nothing of it has begun to go out. `If-Match` is required."""
+    expected = expected_version(request, required=True)
+    networks = request.app.state.networks
+    await editing.update_post(db, actor, networks, workspace_id, post_id, body, expected, now())
+    return await _answer(db, actor, idem, workspace_id, post_id)
+
+
+@router.delete(PATH + "/{post_id}", status_code=204, summary="Delete a post")
+async def delete_post(
+    workspace_id: WorkspaceId, post_id: PostId, db: Bare, actor: Annotated[Actor, can_bare(Permission.POST_DELETE)],
+    idem: IdemBare,
+) -> Response:  # fmt: skip
+    """Delete a post that never reached a network; one that did keeps its history and can be archived."""
+    await service.delete_post(db, actor, workspace_id, post_id, now())
+    return await idem.respond(None, status=204)
+
+
+@router.post(PATH + "/{post_id}/schedule", response_model=PostRead, summary="Schedule a post")
+async def schedule_post(
+    workspace_id: WorkspaceId, post_id: PostId, db: Bare, actor: Annotated[Actor, can_bare(Permission.POST_SCHEDULE)],
+    idem: IdemBare, body: ScheduleWish, request: Request,
+) -> Response:  # fmt: skip
+    """Give a post its time, or another one. What is published already stays as it is."""
+    networks = request.app.state.networks
+    await service.schedule_post(db, actor, networks, workspace_id, post_id, body.schedule, now())
+    return await _answer(db, actor, idem, workspace_id, post_id)
+
+
+async def _act(
+    verb: Literal["cancel", "archive"], db: BareConnection, actor: Actor, idem: IdemBare, workspace_id: UUID,
+    post_id: UUID,
+) -> Response:  # fmt: skip
+    action = service.cancel_post if verb == "cancel" else service.archive_post
+    await action(db, actor, workspace_id, post_id, now())
+    return await _answer(db, actor, idem, workspace_id, post_id)
+
+
+@router.post(PATH + "/{post_id}/cancel", response_model=PostRead, summary="Cancel a post")
+async def cancel_post(
+    workspace_id: WorkspaceId, post_id: PostId, db: Bare, actor: Annotated[Actor, can_bare(Permission.POST_SCHEDULE)],
+    idem: IdemBare,
+) -> Response:  # fmt: skip
+    """Take back every delivery that has not begun. While one is under way the answer is 409 `publish_in_progress`."""
+    return await _act("cancel", db, actor, idem, workspace_id, post_id)
+
+
+@router.post(PATH + "/{post_id}/archive", response_model=PostRead, summary="Archive a post")
+async def archive_post(
+    workspace_id: WorkspaceId, post_id: PostId, db: Bare, actor: Annotated[Actor, can_bare(Permission.POST_UPDATE)],
+    idem: IdemBare,
+) -> Response:  # fmt: skip
+    """Put a post away. Its history stays."""
+    return await _act("archive", db, actor, idem, workspace_id, post_id)
