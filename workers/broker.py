@@ -1,0 +1,59 @@
+"""The transport: which broker a URL means, and the actors that carry batches of duties.
+
+Nothing durable lives in a broker: a message is a hint that names leased rows. Losing one costs the rest of a lease, getting
+one twice costs nothing, because starting a batch moves the fences. So there are no retries, no delays and no age limits.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import dramatiq
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq_postgres import PostgresBroker
+
+from core.duties import Claimed
+
+log = logging.getLogger("octavo.broker")
+Wire = list[list[Any]]
+"""A batch on the wire: [agency, subject, fence] per duty; UUIDs as text."""
+POLL_MS = 50
+"""How often an idle Redis consumer asks; Dramatiq's default of 1 s would be the lateness of every post."""
+SEND_DEADLINE_S = 5
+
+
+def make_broker(url: str, runtime: dramatiq.Middleware) -> dramatiq.Broker:
+    """Make the broker that `url` names: postgresql://, redis:// or amqp:// (with publisher confirms)."""
+    scheme = urlsplit(url).scheme
+    if scheme in {"postgresql", "postgres"}:
+        broker: dramatiq.Broker = PostgresBroker(url=url, results=False, poll_interval=1.0, middleware=[runtime])
+        return broker
+    if scheme in {"redis", "rediss"}:
+        return RedisBroker(url=url, middleware=[runtime], namespace="octavo")
+    if scheme in {"amqp", "amqps"}:
+        return RabbitmqBroker(url=url, confirm_delivery=True, middleware=[runtime])
+    raise SystemExit("OCTAVO_BROKER_URL begins with postgresql://, redis:// or amqp://")
+
+
+def write_batch(claimed: Sequence[Claimed]) -> Wire:
+    """Put claimed duties on the wire."""
+    return [[str(row.agency_id), str(row.subject_id), row.fence] for row in claimed]
+
+
+def read_batch(rows: Wire) -> list[Claimed]:
+    """Take them off again."""
+    return [Claimed(UUID(agency), UUID(subject), fence) for agency, subject, fence in rows]
+
+
+def declare(
+    broker: dramatiq.Broker, kind: str, queue: str, run: Callable[[str, list[Claimed]], Awaitable[None]]
+) -> dramatiq.Actor[[Wire], Any]:
+    """Declare the actor of one kind of duty."""
+
+    async def work(rows: Wire) -> None:
+        await run(kind, read_batch(rows))
+
+    return dramatiq.Actor(work, broker=broker, actor_name=kind, queue_name=queue, priority=0, options={})

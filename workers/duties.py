@@ -1,0 +1,49 @@
+"""Which duties there are, and the one way to run a batch of any of them."""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from core.duties import Claimed
+from workers import cleanup, heartbeat, publishing, tokens
+from workers.context import Context
+
+log = logging.getLogger("octavo.worker")
+Run = Callable[[Context, UUID, list[Claimed]], Awaitable[None]]
+
+
+class Kind(NamedTuple):
+    """How a kind of duty is carried and run."""
+
+    queue: str
+    run: Run
+
+
+KINDS: dict[str, Kind] = {
+    "publish": Kind("publish", publishing.run),
+    "refresh_token": Kind("default", tokens.run),
+    "heartbeat": Kind("default", heartbeat.run),
+    "cleanup": Kind("bulk", cleanup.run),
+}
+SYSTEM_KINDS = ("heartbeat",)
+
+
+async def run_batch(context: Context, kind: str, claimed: Sequence[Claimed]) -> None:
+    """Run a batch, each agency's part under its own stamp and apart from the others' errors.
+
+    An error leaves the leases to run out: the rows come back, and their `claims` count what happens to poison.
+    """
+    parts: dict[UUID, list[Claimed]] = defaultdict(list)
+    for row in claimed:
+        parts[row.agency_id].append(row)
+
+    async def part(agency_id: UUID, rows: list[Claimed]) -> None:
+        try:
+            await KINDS[kind].run(context, agency_id, rows)
+        except Exception:
+            log.exception("batch failed", extra={"kind": kind, "agency_id": str(agency_id), "count": len(rows)})
+
+    await asyncio.gather(*(part(agency_id, rows) for agency_id, rows in parts.items()))

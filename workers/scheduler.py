@@ -1,0 +1,156 @@
+"""The scheduler: claims due duties and hands them to the broker in batches. May run in several copies.
+
+It sleeps until the next duty is due, woken by LISTEN/NOTIFY when one that is due now is written, and at most `poll_s`.
+When the broker is away it gives the rows back at once: workers then take late ones straight from the database.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import dramatiq
+
+from core import duties
+from core.clock import now
+from core.db import open_pool
+from core.duties import CHANNEL, Claimed
+from core.settings import Settings
+from workers.broker import SEND_DEADLINE_S, Wire, write_batch
+from workers.duties import KINDS, SYSTEM_KINDS
+
+log = logging.getLogger("octavo.scheduler")
+CLAIM_MAX = 500
+"""Duties in one claim: ten full messages."""
+FULL_PAUSE_S = 0.01
+"""Wait before the next look when work is due and every place in flight is taken."""
+AWAY_PAUSE_S = 1.0
+MEND_EVERY_S = 5.0
+
+
+class Scheduler:
+    """One copy of the scheduler."""
+
+    def __init__(self, settings: Settings, actors: dict[str, "dramatiq.Actor[[Wire], Any]"]) -> None:
+        self.settings = settings
+        self.actors = actors
+        self.stopping = asyncio.Event()
+        self._woken = asyncio.Event()
+        self._mended_at = 0.0
+
+    async def run(self) -> None:
+        """Schedule until `stopping`. A database that is away is waited for."""
+        while not self.stopping.is_set():
+            try:
+                await self._connected()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                log.warning("database away", extra={"error": type(error).__name__})
+                await self._sleep(AWAY_PAUSE_S)
+
+    async def _connected(self) -> None:
+        pool = await open_pool(self.settings.worker_url, self.settings, size=2)
+        listener = asyncio.create_task(self._listen())
+        try:
+            async with pool.acquire() as db:
+                for kind in SYSTEM_KINDS:
+                    await duties.ensure_system(db, kind)
+                while not self.stopping.is_set():
+                    await self.tick(db)
+        finally:
+            listener.cancel()
+            with suppress(asyncio.CancelledError):
+                await listener
+            with suppress(Exception):
+                await asyncio.wait_for(pool.close(), AWAY_PAUSE_S)
+
+    async def _listen(self) -> None:
+        while True:
+            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                connection = await asyncpg.connect(self.settings.listen_url, server_settings={"application_name": "octavo-listen"})
+                lost = asyncio.Event()
+                connection.add_termination_listener(lambda *_, lost=lost: lost.set())
+                try:
+                    await connection.add_listener(CHANNEL, lambda *_: self._woken.set())
+                    await lost.wait()
+                finally:
+                    connection.terminate()
+            await asyncio.sleep(AWAY_PAUSE_S)
+
+    async def tick(self, db: asyncpg.Connection) -> int:
+        """Claim and hand on once for every kind; sleep if there was nothing. Returns how many were handed on."""
+        self._woken.clear()
+        total = 0
+        for kind in KINDS:
+            claimed = await duties.claim(db, kind, CLAIM_MAX, self.settings.lease, self.settings.duties_in_flight)
+            if claimed:
+                await self._hand_on(db, kind, claimed)
+                total += len(claimed)
+        if total == 0:
+            await self._mend(db)
+            await self._wait(db)
+        return total
+
+    async def _hand_on(self, db: asyncpg.Connection, kind: str, claimed: Sequence[Claimed]) -> None:
+        ordered = sorted(claimed, key=lambda row: row.agency_id)
+        size = self.settings.batch_size
+        batches = [ordered[start : start + size] for start in range(0, len(ordered), size)]
+        for position, batch in enumerate(batches):
+            try:
+                async with asyncio.timeout(SEND_DEADLINE_S):
+                    await asyncio.to_thread(self.actors[kind].send, write_batch(batch))
+            except Exception as error:  # whatever a broker raises means: not handed on
+                log.warning("broker away", extra={"broker": type(error).__name__, "kind": kind})
+                left = [row for rest in batches[position:] for row in rest]
+                await duties.release(db, kind, left)
+                await self._sleep(AWAY_PAUSE_S)
+                return
+
+    async def _mend(self, db: asyncpg.Connection) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._mended_at >= MEND_EVERY_S:
+            self._mended_at = loop.time()
+            await duties.unpark_lost(db, "publish")
+
+    async def _wait(self, db: asyncpg.Connection) -> None:
+        waits = [self.settings.poll_s]
+        for kind in KINDS:
+            due = await duties.next_due(db, kind)
+            if due is not None:
+                waits.append(max((due - now()).total_seconds(), FULL_PAUSE_S))
+        await self._sleep(min(waits))
+
+    async def _sleep(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), seconds)
+
+    def stop(self) -> None:
+        """End after the current step."""
+        self.stopping.set()
+        self._woken.set()
+
+
+async def take_late(context: Any, stopping: asyncio.Event) -> None:
+    """Run in every worker: take duties that are late straight from the database, so that a dead broker costs only delay."""
+    from workers.duties import run_batch
+
+    late = timedelta(seconds=context.settings.fallback_after_s)
+    while not stopping.is_set():
+        taken = 0
+        for kind in KINDS:
+            try:
+                async with context.duties_pool.acquire() as db:
+                    claimed = await duties.claim(
+                        db, kind, context.settings.batch_size, context.settings.lease,
+                        context.settings.duties_in_flight, late,
+                    )  # fmt: skip
+                taken += len(claimed)
+                if claimed:
+                    await run_batch(context, kind, claimed)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                log.warning("database away", extra={"error": type(error).__name__})
+        if taken == 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), context.settings.poll_s)
