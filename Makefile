@@ -1,0 +1,57 @@
+# Every command of the house. `make` alone lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help deps run demo test bench check lint types fix migrate openapi
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+deps: $(STAMP)
+
+$(STAMP): requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo 'Octavo needs Python 3.11 or newer; say which one with PYTHON=python3.12 make ...'; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo 'This Python cannot make virtual environments. On Debian: apt-get install python3-venv'; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@echo 'Installing the locked dependencies into $(VENV) (once; a minute or two)'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $(STAMP)
+
+run: deps ## Start everything: database, API, worker, scheduler and a demo agency; Ctrl-C stops it
+	@$(BIN)/python -m core.development
+
+demo: deps ## Fill a lively agency in the running development system
+	@$(BIN)/python -m tenants demo
+
+test: deps ## Run the whole suite on a database of its own
+	@$(BIN)/python -m pytest
+
+bench: deps ## Measure against bare baselines in one run
+	@$(BIN)/python -m bench
+
+check: lint types ## Everything that reads the code: lint, types, and the arrows between the rooms
+	@$(BIN)/lint-imports
+
+lint: deps ## Find faults of style and common errors
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: deps ## Check types, strictly
+	@$(BIN)/mypy
+
+fix: deps ## Mend what the linter can mend, and format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+migrate: deps ## Make the two roles and bring the schema of OCTAVO_DATABASE_URL to its head
+	@$(BIN)/python -m migrations
+
+openapi: deps ## Write openapi/openapi.json from the code
+	@$(BIN)/python -m api.openapi_document > openapi/openapi.json.new
+	@mv openapi/openapi.json.new openapi/openapi.json
