@@ -14,7 +14,7 @@ from core.errors import Malformed, Problem, TooLarge
 from core.ids import encode, new_id
 
 log = logging.getLogger("octavo.api")
-MULTIPART_BYTES_MAX = 21 * 1024 * 1024
+FILE_BYTES_MAX = 21 * 1024 * 1024
 """One file of 20 MB and what multipart adds around it."""
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -43,7 +43,7 @@ class Edge:
             await self.app(scope, receive, send)
             return
         request_id = encode("req", new_id())
-        scope["request_id"] = request_id
+        scope = {**scope, "request_id": request_id}
         head = scope["method"] == "HEAD"
         if head:
             scope["method"] = "GET"
@@ -93,7 +93,7 @@ class Edge:
 
 def _cap(scope: Scope) -> int:
     kind = Headers(scope=scope).get("content-type", "")
-    return MULTIPART_BYTES_MAX if kind.startswith("multipart/") else BODY_BYTES_MAX
+    return FILE_BYTES_MAX if kind.startswith(("multipart/", "image/")) else BODY_BYTES_MAX
 
 
 def _capped(scope: Scope, receive: Receive) -> Receive:

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.crypto import derive_password
 
-DEVELOPMENT_SECRET = "development-only-secret-never-use-it-in-production"  # noqa: S105  # it is refused outside development
+DEVELOPMENT_SECRET = "development-only-secret-never-use-it-in-production"  # it is refused outside development
 APP_ROLE = "octavo_app"
 WORKER_ROLE = "octavo_worker"
 SECRET_MIN_LENGTH = 32
@@ -19,7 +19,7 @@ SECRET_MIN_LENGTH = 32
 class Settings(BaseSettings):
     """Everything that differs between installations."""
 
-    model_config = SettingsConfigDict(env_prefix="OCTAVO_", env_file=None, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="OCTAVO_", env_file=None, extra="ignore", frozen=True, hide_input_in_errors=True)
 
     environment: Literal["development", "production"] = Field(
         "development", description="`production` refuses to start with development secrets."
@@ -77,6 +77,10 @@ class Settings(BaseSettings):
     sandbox_url: str | None = Field(
         None, description="Base URL of the sandbox network. Default: the one that this API serves under /sandbox."
     )
+    sandbox_settle_s: float = Field(
+        30.0, ge=0, description="How long after a call the sandbox network may still make its effect visible."
+    )
+    sandbox_deadline_s: float = Field(10.0, gt=0, le=60, description="Total time of one call to the sandbox network.")
     sandbox_oauth_authorize_url: str | None = Field(
         None, description="Authorization endpoint of an OAuth server for the sandbox's redirect kind."
     )
