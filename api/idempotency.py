@@ -25,7 +25,10 @@ KEY_FORM = re.compile(r'^"?([\x21\x23-\x5b\x5d-\x7e]{1,255})"?$')
 KEEP = timedelta(hours=24)
 KEEP_POSTS = timedelta(days=30)
 LOCK = "select pg_try_advisory_xact_lock(hashtextextended($1, 7))"
-READ = "select fingerprint, status, headers, body from idempotency_records where agency_id = $1 and key = $2 and expires_at > now()"
+READ = """
+select fingerprint, status, headers::text headers, body from idempotency_records
+where agency_id = $1 and key = $2 and expires_at > now()
+"""
 INSERT = """
 insert into idempotency_records as r (agency_id, key, fingerprint, expires_at) values ($1, $2, $3, now() + $4::interval)
 on conflict (agency_id, key) do update set fingerprint = excluded.fingerprint, expires_at = excluded.expires_at,

@@ -68,7 +68,8 @@ class Duty(SQLModel, table=True):
     turn: int | None = Field(default=None, sa_type=BigInteger)
     lease_until: datetime | None = instant(nullable=True)
     fence: int = big_integer()
-    claims: int = Field(default=0)
+    starts: int = Field(default=0)
+    begun: int = Field(default=0)
 
 
 class Heartbeat(SQLModel, table=True):
@@ -112,7 +113,7 @@ insert into duties as d (agency_id, kind, subject_id, due_at, serial_key)
 select a, $1, s, t, k from unnest($2::uuid[], $3::uuid[], $4::timestamptz[], $5::uuid[]) x(a, s, t, k)
 on conflict (agency_id, kind, subject_id) do update
 set due_at = excluded.due_at, serial_key = excluded.serial_key, state = 'waiting', turn = null, lease_until = null,
-    fence = d.fence + 1
+    fence = d.fence + 1, starts = 0
 """
 NOTIFY = "select pg_notify($1, $2)"
 
@@ -156,7 +157,7 @@ update duties d set state = case when s.head then 'ready' else 'parked' end, tur
 from stamped s where d.agency_id = s.agency_id and d.kind = $1 and d.subject_id = s.subject_id
 """
 LEASE = """
-update duties d set state = 'leased', lease_until = now() + $3::interval, fence = fence + 1, claims = claims + 1
+update duties d set state = 'leased', lease_until = now() + $3::interval, fence = fence + 1
 from (select agency_id, subject_id from duties where kind = $1 and state = 'ready' and due_at <= now() - $4::interval
       order by turn limit $2 for update skip locked) x
 where d.agency_id = x.agency_id and d.kind = $1 and d.subject_id = x.subject_id
@@ -165,11 +166,12 @@ returning d.agency_id, d.subject_id, d.fence
 IN_FLIGHT = "select count(*) from duties where kind = $1 and state = 'leased'"
 NEXT_DUE = "select min(due_at) from duties where kind = $1 and state = 'waiting'"
 START = """
-update duties d set fence = d.fence + 1, lease_until = now() + $4::interval
+update duties d set fence = d.fence + 1, lease_until = now() + $4::interval, starts = d.starts + $5,
+  begun = d.begun + $5
 from unnest($2::uuid[], $3::bigint[]) x(subject_id, fence)
 where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = x.subject_id and d.fence = x.fence
   and d.state = 'leased' and d.lease_until > now()
-returning d.subject_id, d.fence, d.claims, d.due_at
+returning d.subject_id, d.fence, d.starts, d.begun
 """
 FINISH = """
 with mine as (
@@ -190,7 +192,8 @@ select subject_id, (select count(*) from unparked) heirs from mine
 """
 POSTPONE = """
 with mine as (
-  update duties d set state = 'waiting', turn = null, lease_until = null, due_at = x.due_at, fence = d.fence + 1
+  update duties d set state = 'waiting', turn = null, lease_until = null, due_at = x.due_at, fence = d.fence + 1,
+    starts = 0
   from unnest($2::uuid[], $3::bigint[], $4::timestamptz[]) x(subject_id, fence, due_at)
   where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = x.subject_id and d.fence = x.fence
     and d.state = 'leased'
@@ -289,12 +292,19 @@ async def next_due(db: asyncpg.Connection, kind: str) -> datetime | None:
 
 
 async def start(db: Statements, kind: str, claimed: Iterable[Claimed], lease: timedelta) -> list[asyncpg.Record]:
-    """Renew the leases of one agency's batch and drop what is no longer ours.
+    """Begin one agency's batch: renew the leases, count the start, and drop what is no longer ours.
 
-    The fence moves on, so the same message delivered twice starts nothing the second time. Rows: subject_id, fence, claims, due_at.
+    The fence moves on, so the same message delivered twice starts nothing the second time. Rows: subject_id, fence, starts
+    (how often it was begun without having been finished or postponed: what happens to poison), begun (how often at all).
     """
     rows = list(claimed)
-    return await db.fetch(START, kind, [row.subject_id for row in rows], [row.fence for row in rows], lease)
+    return await db.fetch(START, kind, [row.subject_id for row in rows], [row.fence for row in rows], lease, 1)
+
+
+async def renew(db: Statements, kind: str, claimed: Claimed, lease: timedelta) -> int | None:
+    """Keep a lease between two steps. Returns the new fence; None when it is no longer ours."""
+    rows = await db.fetch(START, kind, [claimed.subject_id], [claimed.fence], lease, 0)
+    return rows[0]["fence"] if rows else None
 
 
 async def finish(db: Statements, kind: str, rows: Sequence[tuple[UUID, int]]) -> set[UUID]:

@@ -106,7 +106,7 @@ async def _begin(context: Context, db: asyncpg.Connection, agency_id: UUID, jobs
     starting: list[Change] = []
     ending: list[Change] = []
     for job in jobs:
-        claim = states.Claimed(job.late_policy, job.late_window, job.claims, job.hindrance)
+        claim = states.Claimed(job.late_policy, job.late_window, job.starts, job.hindrance)
         decision = decide(job.before, claim, job.at)
         task = _task(context, vault, job, facts, decision)
         if task is None:
@@ -135,7 +135,7 @@ def _task(context: Context, vault: Vault, job: Job, facts: Mapping[UUID, Any], d
     except SealBroken:
         return _without_token(decision, job, "The stored authorisation cannot be opened.")
     stale = job.token_expires_at is not None and job.token_expires_at <= job.at + TOKEN_MARGIN
-    if stale and decision.work == "publish" and network.capabilities.token != "static":  # noqa: S105  # a kind, no secret
+    if stale and decision.work == "publish" and network.capabilities.token != "static":  # a kind, no secret
         error = problem("token_expired", "The access token ran out; it is being refreshed.", "octavo", retryable=True)
         return decide(decision.delivery, states.Refused("expired", error), job.at)
     draft = draft_of(job.content, facts)
@@ -237,10 +237,10 @@ async def _prepare(context: Context, agency_id: UUID, task: Task) -> Any:
 
 
 async def _renew(context: Context, db: asyncpg.Connection, agency_id: UUID, task: Task) -> None:
-    rows = await duties.start(db, KIND, [Claimed(agency_id, task.job.id, task.fence)], context.settings.lease)
-    if not rows:
+    fence = await duties.renew(db, KIND, Claimed(agency_id, task.job.id, task.fence), context.settings.lease)
+    if fence is None:
         raise LeaseLost
-    task.fence = rows[0]["fence"]
+    task.fence = fence
 
 
 async def _arm(context: Context, agency_id: UUID, task: Task) -> None:

@@ -75,9 +75,7 @@ async def get_publication(
     return Response(orjson.dumps(read), media_type="application/json")
 
 
-async def _act(
-    db: BareConnection, actor: Actor, idem: IdemBare, workspace_id: UUID, publication_id: UUID, event: Any
-) -> Response:
+async def _act(db: BareConnection, actor: Actor, idem: IdemBare, workspace_id: UUID, publication_id: UUID, event: Any) -> Response:
     await people.act(db, actor, workspace_id, publication_id, event, now())
     return await idem.respond(orjson.dumps(await read_publication(db, actor, workspace_id, publication_id)))
 

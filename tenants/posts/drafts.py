@@ -75,8 +75,10 @@ async def check(
         if account["state"] in REFUSING:
             faults.append(Fault(f"/account_ids/{position}", "account_not_usable", "The account is disconnected."))
             continue
-        for finding in networks[account["network"]].check(draft_of(content, facts)):
-            if finding.severity == "error":
-                faults.append(Fault(finding.pointer, finding.code, f"{account['network']}: {finding.detail}"))
+        faults += [
+            Fault(finding.pointer, finding.code, f"{account['network']}: {finding.detail}")
+            for finding in networks[account["network"]].check(draft_of(content, facts))
+            if finding.severity == "error"
+        ]
     if faults:
         raise InvalidInput("The post does not fit every account.", code="post_invalid", faults=faults)

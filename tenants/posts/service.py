@@ -55,13 +55,18 @@ async def _account_rows(
     return accounts
 
 
+def _wanted(wish: MediaWish) -> dict[str, Any]:
+    named = {"asset_id": wish.asset_id, "asset_version_id": wish.asset_version_id, "alt_text": wish.alt_text}
+    return {name: value for name, value in named.items() if value is not None}
+
+
 async def resolve_media(
     db: asyncpg.Connection, actor: Actor, workspace_id: UUID, wishes: Sequence[MediaWish]
 ) -> list[dict[str, Any]]:
     """Pin each wished file to a version. Raises InvalidInput with a pointer for what is not the workspace's."""
     if not wishes:
         return []
-    return await resolve(db, actor, workspace_id, [wish.model_dump(exclude_none=True) for wish in wishes])
+    return await resolve(db, actor, workspace_id, [_wanted(wish) for wish in wishes])
 
 
 async def variant_rows(

@@ -59,8 +59,8 @@ TOKEN_WAIT = timedelta(seconds=5)
 DELETIONS_MAX = 20
 LOOKS = (timedelta(0), timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10))
 """Delays between looks at the network after an unknown outcome; after the last inconclusive one a person is asked."""
-CLAIMS_MAX = 20
-"""A row claimed this often without an end is poison: something about it ends workers."""
+STARTS_MAX = 20
+"""A row begun this often without an end is poison: something about it ends workers."""
 
 Proof = Literal["refused", "not_sent", "absent"]
 Actor = Literal["client", "agency", "integrator", "network", "octavo"]
@@ -103,7 +103,7 @@ class Claimed:
 
     late_policy: str
     late_window: timedelta
-    claims: int = 1
+    starts: int = 1
     hindrance: str | None = None
 
 
@@ -303,7 +303,7 @@ def _claimed(row: Delivery, event: Claimed, now: datetime) -> Decision:
         return Decision(row, duty=now, work="delete")
     if row.state not in {"scheduled", "retry_wait", "claimed", "preparing"}:
         return Decision(row)
-    if event.claims >= CLAIMS_MAX:
+    if event.starts >= STARTS_MAX:
         return _end(row, "failed", problem("poison", "Workers ended again and again on this post.", "octavo", retryable=True))
     if event.hindrance is not None:
         return _block(row, event.hindrance, row.error)

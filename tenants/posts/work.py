@@ -52,7 +52,7 @@ class Job:
     network: str
     before: Delivery
     fence: int
-    claims: int
+    starts: int
     content: Content
     handles: dict[str, Any]
     steps_done: int
@@ -100,7 +100,7 @@ def _job(row: asyncpg.Record, duty: asyncpg.Record) -> Job:
         network=row["network"],
         before=before,
         fence=duty["fence"],
-        claims=duty["claims"],
+        starts=duty["starts"],
         content=Content(row["account_id"], row["content"], _loads(row["media"]), _loads(row["options"])),
         handles=_loads(row["handles"]),
         steps_done=row["steps_done"],

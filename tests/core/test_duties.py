@@ -170,3 +170,23 @@ async def test_a_moved_duty_takes_the_lease_from_whoever_had_it(
         await duties.put(db, "publish", agency.actor.agency_id, [(id, now() + LEASE, None)], now())
         assert await duties.start(db, "publish", [row], LEASE) == []
     assert await claim(worker) == []
+
+
+async def test_only_beginnings_without_an_end_count_towards_poison(
+    database: Database, worker: asyncpg.Connection, agency: TestAgency
+) -> None:
+    await put(database, agency.actor.agency_id, 1)
+    for _ in range(5):
+        await duties.release(worker, "publish", await claim(worker))
+    (row,) = await claim(worker)
+    async with database.connection(agency.tenant) as db:
+        (begun,) = await duties.start(db, "publish", [row], LEASE)
+        assert begun["starts"] == 1
+        fence = await duties.renew(db, "publish", row._replace(fence=begun["fence"]), LEASE)
+        assert fence == begun["fence"] + 1
+        assert await duties.renew(db, "publish", row, LEASE) is None
+        await duties.postpone(db, "publish", [(row.subject_id, fence, now() - LEASE)])
+    (row,) = await claim(worker)
+    async with database.connection(agency.tenant) as db:
+        (again,) = await duties.start(db, "publish", [row], LEASE)
+    assert again["starts"] == 1

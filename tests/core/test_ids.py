@@ -42,7 +42,7 @@ def test_new_ids_are_version_7_and_sort_by_time() -> None:
     ],
 )
 def test_what_is_no_id_of_the_kind_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="TypeID|begins with"):
+    with pytest.raises(ValueError, match=r"TypeID|begins with"):
         decode("pst", text)
 
 

@@ -53,11 +53,11 @@ class World(RuleBasedStateMachine):
 
     @rule(
         policy=st.sampled_from(["publish_late", "skip", "ask"]),
-        claims=st.integers(1, 25),
+        starts=st.integers(1, 25),
         hindrance=st.sampled_from([None, "paused", "auth"]),
     )
-    def a_worker_claims(self, policy: str, claims: int, hindrance: str | None) -> None:
-        decision = self.apply(states.Claimed(policy, WINDOW, claims, hindrance))
+    def a_worker_claims(self, policy: str, starts: int, hindrance: str | None) -> None:
+        decision = self.apply(states.Claimed(policy, WINDOW, starts, hindrance))
         if self.in_the_air is not None and self.row.state == "outcome_unknown":
             self.in_the_air = None
         if decision is not None and decision.work == "reconcile":
@@ -220,7 +220,7 @@ def test_the_wait_between_retries_grows_and_stays_bounded() -> None:
 
 def test_a_row_that_ends_workers_is_failed_and_not_tried_for_ever() -> None:
     row = Delivery("claimed", due_at=START)
-    assert decide(row, states.Claimed("ask", WINDOW, claims=states.CLAIMS_MAX), START).delivery.state == "failed"
+    assert decide(row, states.Claimed("ask", WINDOW, starts=states.STARTS_MAX), START).delivery.state == "failed"
 
 
 def test_a_deletion_that_is_refused_leaves_the_post_published() -> None:
