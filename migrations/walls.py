@@ -20,7 +20,11 @@ AGENCY = "agency_id = (select current_agency())"
 WORKSPACE = "((select current_workspaces()) is null or {column} = any ((select current_workspaces())::uuid[]))"
 
 
-def wall(table: str, *, workspace: str | None = None, agency: str = "agency_id") -> list[str]:
+KEYS = "((select current_workspaces()) is null or workspace_ids <@ (select current_workspaces())::uuid[])"
+"""A caller that is bound to workspaces sees the keys that reach no further than itself."""
+
+
+def wall(table: str, *, workspace: str | None = None, agency: str = "agency_id", also: str = "") -> list[str]:
     """Statements that close a tenant table: RLS enabled and FORCEd, one policy for the application's role.
 
     `workspace` names the column that the caller's list of workspaces limits; None for tables of the whole agency.
@@ -28,6 +32,8 @@ def wall(table: str, *, workspace: str | None = None, agency: str = "agency_id")
     condition = f"{agency} = (select current_agency())"
     if workspace:
         condition += " and " + WORKSPACE.format(column=workspace)
+    if also:
+        condition += " and " + also
     return [
         f"alter table {table} enable row level security",
         f"alter table {table} force row level security",

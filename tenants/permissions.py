@@ -90,8 +90,12 @@ def owned(model: type[Model], actor: Actor) -> SelectOfScalar[Model]:
     query = select(model).where(model.agency_id == actor.agency_id)  # type: ignore[attr-defined]  # every tenant table has it
     if actor.workspace_ids is None:
         return query
+    allowed = list(actor.workspace_ids)
+    bound = getattr(model, "workspace_ids", None)
+    if bound is not None:
+        return query.where(col(bound).op("<@")(allowed))  # the keys that reach no further than the caller
     column = model.id if model.__tablename__ == "workspaces" else getattr(model, "workspace_id", None)  # type: ignore[attr-defined]  # as above
-    return query if column is None else query.where(col(column).in_(actor.workspace_ids))
+    return query if column is None else query.where(col(column).in_(allowed))
 
 
 def owned_sql(table: str) -> str:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from core.settings import APP_ROLE, WORKER_ROLE
-from migrations.walls import FUNCTIONS, duties_wall, wall
+from migrations.walls import FUNCTIONS, KEYS, duties_wall, wall
 
 revision = "0001"
 down_revision = None
@@ -52,7 +52,8 @@ def upgrade() -> None:
     sa.Column('turn', sa.BigInteger(), nullable=True),
     sa.Column('lease_until', sa.DateTime(timezone=True), nullable=True),
     sa.Column('fence', sa.BigInteger(), server_default=sa.text('0'), nullable=False),
-    sa.Column('claims', sa.Integer(), server_default=sa.text("'0'"), nullable=False),
+    sa.Column('starts', sa.Integer(), server_default=sa.text("'0'"), nullable=False),
+    sa.Column('begun', sa.Integer(), server_default=sa.text("'0'"), nullable=False),
     sa.CheckConstraint("(state = 'leased') = (lease_until is not null)", name=op.f('ck_duties_lease')),
     sa.CheckConstraint("state in ('waiting', 'parked', 'ready', 'leased')", name=op.f('ck_duties_state')),
     sa.PrimaryKeyConstraint('agency_id', 'kind', 'subject_id', name=op.f('pk_duties'))
@@ -365,7 +366,8 @@ def build_walls() -> None:
     statements = [*FUNCTIONS, *duties_wall()]
     statements += wall("agencies", agency="id")
     statements += wall("workspaces", workspace="id")
-    for table in ("agency_keys", "api_keys", "idempotency_records"):
+    statements += wall("api_keys", also=KEYS)
+    for table in ("agency_keys", "idempotency_records"):
         statements += wall(table)
     for table in WORKSPACE_TABLES:
         statements += wall(table, workspace="workspace_id")
