@@ -1,0 +1,120 @@
+"""Connect sessions: the ways to new accounts, and back to lost ones.
+
+Each of these routes asks a network and waits for it: two short transactions, and none open between them.
+"""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Request, Response
+
+from api.dependencies import DB, IdemApart, can, can_apart
+from api.idempotency import Apart
+from api.routing import v1
+from core.clock import now
+from core.db import raw
+from core.ids import encode
+from core.wire import PREFIXES, AccountId, ConnectSessionId, WorkspaceId
+from tenants.accounts import connecting, effects, sessions
+from tenants.accounts.connecting import Plan
+from tenants.accounts.schemas import ConnectSessionComplete, ConnectSessionCreate, ConnectSessionRead, Reconnect
+from tenants.permissions import Actor, Permission
+from tenants.posts import release
+
+router = v1("Accounts")
+PATH = "/workspaces/{workspace_id}/connect-sessions"
+
+
+def _development(request: Request) -> bool:
+    return bool(request.app.state.settings.environment == "development")
+
+
+async def _carry_out(request: Request, actor: Actor, idem: Apart, plan: Plan) -> Response:
+    """Ask the network, then write what came of it and the answer in one transaction."""
+    state = request.app.state
+    reached, secret = await connecting.reach(plan, state.settings.public_url)
+    async with state.database.session(actor.tenant) as session:
+        await idem.begin(session)
+        moment = now()
+        settled = await connecting.settle(session, state.ring, plan, reached, moment, state=secret)
+        told = [one.effect for one in settled.attached]
+        await effects.apply(release, await raw(session), actor.agency_id, told, moment)
+        read = await sessions.read_session(session, settled.row, state.networks, actor, moment, authorize_url=settled.authorize_url)
+        if plan.stage:
+            return await idem.respond_in(session, read)
+        return await idem.respond_in(session, read, status=201, location=_location(plan.workspace_id, plan.session_id))
+
+
+def _location(workspace_id: UUID, session_id: UUID) -> str:
+    workspace, own = encode(PREFIXES["workspace"], workspace_id), encode(PREFIXES["connect_session"], session_id)
+    return f"/v1/workspaces/{workspace}/connect-sessions/{own}"
+
+
+@router.post(PATH, status_code=201, response_model=ConnectSessionRead, summary="Connect accounts")
+async def create_connect_session(
+    workspace_id: WorkspaceId, actor: Annotated[Actor, can_apart(Permission.ACCOUNT_CONNECT)], idem: IdemApart,
+    body: ConnectSessionCreate, request: Request,
+) -> Response:  # fmt: skip
+    """Begin to connect accounts of a network; with credentials (and targets, or "all") it ends at once.
+
+    Connecting something that is connected already, or once was, renews its account: the id and the history stay.
+    """
+    state = request.app.state
+    async with state.database.session(actor.tenant) as session:
+        plan = await connecting.plan(session, actor, state.networks, workspace_id, body, development=_development(request))
+        await idem.begin(session)
+        # Only a look for an answer that was given before: the record belongs into the transaction of the effect.
+        await session.rollback()
+    return await _carry_out(request, actor, idem, plan)
+
+
+@router.get(PATH + "/{connect_session_id}", response_model=ConnectSessionRead, summary="Get a connect session")
+async def get_connect_session(
+    workspace_id: WorkspaceId, connect_session_id: ConnectSessionId, db: DB,
+    actor: Annotated[Actor, can(Permission.ACCOUNT_CONNECT)], request: Request,
+) -> ConnectSessionRead:  # fmt: skip
+    """How far it got: what it waits for, or the accounts that came of it."""
+    row = await sessions.get_session(db, actor, workspace_id, connect_session_id)
+    return await sessions.read_session(db, row, request.app.state.networks, actor, now())
+
+
+@router.post(PATH + "/{connect_session_id}/complete", response_model=ConnectSessionRead, summary="Complete a connect session")
+async def complete_connect_session(
+    workspace_id: WorkspaceId, connect_session_id: ConnectSessionId,
+    actor: Annotated[Actor, can_apart(Permission.ACCOUNT_CONNECT)], idem: IdemApart, body: ConnectSessionComplete,
+    request: Request,
+) -> Response:  # fmt: skip
+    """Give the credentials that it waits for, or choose among the targets that it offers."""
+    state = request.app.state
+    async with state.database.session(actor.tenant) as session:
+        # The look first: a session that was completed by this very request does not wait any more.
+        await idem.begin(session)
+        await session.rollback()
+    async with state.database.session(actor.tenant) as session:
+        place = (workspace_id, connect_session_id)
+        plan = await connecting.plan_completion(session, actor, state.networks, state.ring, place, body, now())
+    return await _carry_out(request, actor, idem, plan)
+
+
+@router.post(
+    "/workspaces/{workspace_id}/accounts/{account_id}/reconnect",
+    status_code=201,
+    response_model=ConnectSessionRead,
+    summary="Reconnect an account",
+)
+async def reconnect_account(
+    workspace_id: WorkspaceId, account_id: AccountId, actor: Annotated[Actor, can_apart(Permission.ACCOUNT_CONNECT)],
+    idem: IdemApart, body: Reconnect, request: Request,
+) -> Response:  # fmt: skip
+    """Authorise an account anew: its id and its history stay, and what waited for it is released.
+
+    An authorisation for anybody else answers 409 `different_account` and changes nothing.
+    """
+    state = request.app.state
+    async with state.database.session(actor.tenant) as session:
+        plan = await connecting.plan_reconnect(
+            session, actor, state.networks, (workspace_id, account_id), body, development=_development(request)
+        )
+        await idem.begin(session)
+        await session.rollback()
+    return await _carry_out(request, actor, idem, plan)
