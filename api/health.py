@@ -8,9 +8,9 @@ import orjson
 from fastapi import APIRouter, FastAPI, Request, Response
 
 from core.clock import now
-from core.db import open_pool
 from core.duties import oldest_due
 from core.ids import encode
+from core.pool import open_pool
 from core.wire import write_instant
 
 router = APIRouter(include_in_schema=False)

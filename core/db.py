@@ -4,7 +4,7 @@ Every transaction begins with the stamp: `set_config('app.agency_id', ..., true)
 see, local to the transaction, so it is safe behind PgBouncer in transaction mode. Without it the policies show no row.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,7 @@ from sqlalchemy.orm import SessionTransaction
 from sqlmodel import Session, SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from core.pool import open_pool, server_settings
 from core.settings import Settings
 
 NAMING = {
@@ -70,7 +71,7 @@ class Database:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._pool: asyncpg.Pool | None = None
-        arguments: dict[str, Any] = {"server_settings": _server_settings(settings)}
+        arguments: dict[str, Any] = {"server_settings": server_settings(settings)}
         if not settings.database_prepared_statements:
             arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
         self.engine: AsyncEngine = create_async_engine(
@@ -125,36 +126,6 @@ def begin(tenant: Tenant) -> str:
         f"begin; select set_config('app.agency_id', '{tenant.agency_id}', true),"
         f" set_config('app.workspace_ids', '{tenant.workspaces_literal}', true)"
     )
-
-
-def _server_settings(settings: Settings) -> dict[str, str]:
-    return {
-        "application_name": "octavo",
-        "statement_timeout": str(int(settings.statement_timeout_s * 1000)),
-        "idle_in_transaction_session_timeout": str(int(settings.statement_timeout_s * 3000)),
-        "jit": "off",
-    }
-
-
-async def open_pool(url: str, settings: Settings, size: int | None = None) -> asyncpg.Pool:
-    """Open a bare pool with the statement time-out. JSON goes in and out as text, as on a session's own connection."""
-    return await asyncpg.create_pool(
-        url,
-        min_size=1,
-        max_size=size or settings.database_pool_size,
-        reset=_no_reset,
-        statement_cache_size=1024 if settings.database_prepared_statements else 0,
-        server_settings=_server_settings(settings),
-    )
-
-
-async def _no_reset(_connection: asyncpg.Connection) -> None:
-    """Every transaction is closed and every setting is local to it, so there is nothing to reset."""
-
-
-def executemany_args(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    """Turn rows into columns, for `unnest($1, $2, ...)`."""
-    return [list(column) for column in zip(*rows, strict=True)]
 
 
 async def raw(session: AsyncSession) -> asyncpg.Connection:

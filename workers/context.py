@@ -8,7 +8,8 @@ from datetime import timedelta
 import asyncpg
 
 from core.crypto import KeyRing
-from core.db import Database, open_pool
+from core.db import Database
+from core.pool import open_pool
 from core.settings import Settings
 from core.store import MediaStore, open_store
 from networks import connectors

@@ -1,10 +1,9 @@
-"""Which duties there are, and the one way to run a batch of any of them."""
+"""What runs each kind of duty, and the one way to run a batch of any of them."""
 
 import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
 from uuid import UUID
 
 from core.duties import Claimed
@@ -15,20 +14,12 @@ log = logging.getLogger("octavo.worker")
 Run = Callable[[Context, UUID, list[Claimed]], Awaitable[None]]
 
 
-class Kind(NamedTuple):
-    """How a kind of duty is carried and run."""
-
-    queue: str
-    run: Run
-
-
-KINDS: dict[str, Kind] = {
-    "publish": Kind("publish", publishing.run),
-    "refresh_token": Kind("default", tokens.run),
-    "heartbeat": Kind("default", heartbeat.run),
-    "cleanup": Kind("bulk", cleanup.run),
+RUNS: dict[str, Run] = {
+    "publish": publishing.run,
+    "refresh_token": tokens.run,
+    "heartbeat": heartbeat.run,
+    "cleanup": cleanup.run,
 }
-SYSTEM_KINDS = ("heartbeat",)
 
 
 async def run_batch(context: Context, kind: str, claimed: Sequence[Claimed]) -> None:
@@ -42,7 +33,7 @@ async def run_batch(context: Context, kind: str, claimed: Sequence[Claimed]) -> 
 
     async def part(agency_id: UUID, rows: list[Claimed]) -> None:
         try:
-            await KINDS[kind].run(context, agency_id, rows)
+            await RUNS[kind](context, agency_id, rows)
         except Exception:
             log.exception("batch failed", extra={"kind": kind, "agency_id": str(agency_id), "count": len(rows)})
 

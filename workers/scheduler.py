@@ -6,21 +6,22 @@ When the broker is away it gives the rows back at once: workers then take late o
 
 import asyncio
 import logging
+import signal
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
 from typing import Any
 
 import asyncpg
 import dramatiq
+from dramatiq.middleware.asyncio import AsyncIO
 
 from core import duties
 from core.clock import now
-from core.db import open_pool
 from core.duties import CHANNEL, Claimed
+from core.pool import open_pool
 from core.settings import Settings
-from workers.broker import SEND_DEADLINE_S, Wire, write_batch
-from workers.duties import KINDS, SYSTEM_KINDS
+from workers.broker import SEND_DEADLINE_S, Wire, declare_all, make_broker, write_batch
+from workers.kinds import QUEUES, SYSTEM_KINDS
 
 log = logging.getLogger("octavo.scheduler")
 CLAIM_MAX = 500
@@ -83,7 +84,7 @@ class Scheduler:
         """Claim and hand on once for every kind; sleep if there was nothing. Returns how many were handed on."""
         self._woken.clear()
         total = 0
-        for kind in KINDS:
+        for kind in QUEUES:
             claimed = await duties.claim(db, kind, CLAIM_MAX, self.settings.lease, self.settings.duties_in_flight)
             if claimed:
                 await self._hand_on(db, kind, claimed)
@@ -116,7 +117,7 @@ class Scheduler:
 
     async def _wait(self, db: asyncpg.Connection) -> None:
         waits = [self.settings.poll_s]
-        for kind in KINDS:
+        for kind in QUEUES:
             due = await duties.next_due(db, kind)
             if due is not None:
                 waits.append(max((due - now()).total_seconds(), FULL_PAUSE_S))
@@ -132,25 +133,21 @@ class Scheduler:
         self._woken.set()
 
 
-async def take_late(context: Any, stopping: asyncio.Event) -> None:
-    """Run in every worker: take duties that are late straight from the database, so that a dead broker costs only delay."""
-    from workers.duties import run_batch
+async def _nothing(_kind: str, _claimed: list[Claimed]) -> None:
+    """The scheduler sends and never runs."""
 
-    late = timedelta(seconds=context.settings.fallback_after_s)
-    while not stopping.is_set():
-        taken = 0
-        for kind in KINDS:
-            try:
-                async with context.duties_pool.acquire() as db:
-                    claimed = await duties.claim(
-                        db, kind, context.settings.batch_size, context.settings.lease,
-                        context.settings.duties_in_flight, late,
-                    )  # fmt: skip
-                taken += len(claimed)
-                if claimed:
-                    await run_batch(context, kind, claimed)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                log.warning("database away", extra={"error": type(error).__name__})
-        if taken == 0:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), context.settings.poll_s)
+
+def schedule(settings: Settings) -> None:
+    """Claim and hand on until SIGTERM."""
+    broker = make_broker(settings.effective_broker_url, AsyncIO())
+    scheduler = Scheduler(settings, declare_all(broker, _nothing))
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, scheduler.stop)
+        log.info("scheduler is up")
+        await scheduler.run()
+
+    asyncio.run(run())
+    broker.close()

@@ -19,8 +19,9 @@ import pytest
 
 from api.app import create_app
 from core.clock import now
-from core.db import Database, open_pool
+from core.db import Database
 from core.ids import encode
+from core.pool import open_pool
 from core.settings import Settings
 from tests.campaign.processes import Killer, Process, environment, fake_network
 from tests.conftest import MakeAgency, TestAgency, client_of

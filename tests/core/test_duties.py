@@ -10,9 +10,10 @@ import pytest
 
 from core import duties
 from core.clock import now
-from core.db import Database, Tenant, open_pool
+from core.db import Database, Tenant
 from core.duties import Claimed
 from core.ids import new_id
+from core.pool import open_pool
 from core.settings import Settings
 from tests.conftest import TestAgency
 

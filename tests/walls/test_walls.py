@@ -287,7 +287,9 @@ async def test_no_stranger_sees_or_touches_what_is_not_theirs(
     after = await fingerprint(database, victim.tenant, settings.database_url)
     changed = {table for table in TENANT_TABLES if before[table] != after[table]}
     with capsys.disabled():
-        print(f"\nwalls ({walls}): {len(paths(app))} operations, {len(strangers)} strangers, {tried} tries, {len(leaks)} leaks")
+        sys.stdout.write(
+            f"\nwalls ({walls}): {len(paths(app))} operations, {len(strangers)} strangers, {tried} tries, {len(leaks)} leaks\n"
+        )
     assert not leaks, "\n".join(leaks)
     # The bound key belongs to the victim's own agency, so its use, and what it made in its own room, may show in these.
     assert changed <= {"api_keys", "connect_sessions", "events"}, changed
@@ -319,7 +321,7 @@ async def test_a_caller_without_the_permission_is_refused_everywhere(app: FastAP
                 scopes = [permission for permission in Permission if permission != needed]
                 _, text = await create_key(session, agency.actor, KeyCreate(name=needed, scopes=scopes), now())
             async with client_of(app, text) as client:
-                slots = {slot: value for slot, value in (never() | {"name": "sandbox"}).items()}
+                slots = never() | {"name": "sandbox"}
                 slots["workspace_id"] = encode("wsp", agency.workspace.id)
                 body = BODIES.get(operation["operationId"])
                 answer = await client.request(method.upper(), fill(path, slots), json=body, headers={"If-Match": "*"})

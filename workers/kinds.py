@@ -1,0 +1,11 @@
+"""Which duties there are and how urgent they are. What runs them stands in `workers.duties`, which the scheduler needs not."""
+
+QUEUES: dict[str, str] = {
+    "publish": "publish",
+    "refresh_token": "default",
+    "heartbeat": "default",
+    "cleanup": "bulk",
+}
+"""Kind of duty -> Dramatiq queue."""
+SYSTEM_KINDS = ("heartbeat",)
+"""Duties of the system itself: one row each, made by the scheduler."""

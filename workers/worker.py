@@ -1,0 +1,78 @@
+"""The process that runs duties: `python -m workers worker`."""
+
+import asyncio
+import concurrent.futures
+import logging
+import signal
+import threading
+
+import dramatiq
+from dramatiq.asyncio import get_event_loop_thread
+from dramatiq.middleware.asyncio import AsyncIO
+
+from core.duties import Claimed
+from core.settings import Settings
+from workers.broker import POLL_MS, declare_all, make_broker
+from workers.context import Context, open_context
+from workers.duties import run_batch
+from workers.late import take_late
+
+log = logging.getLogger("octavo.worker")
+
+
+class Runtime(AsyncIO):
+    """Dramatiq's event loop, and on it what the duties use: opened before the first message, closed after the last."""
+
+    context: Context
+    _late: "concurrent.futures.Future[None]"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.stopping = asyncio.Event()
+
+    def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        """Open the loop and the context."""
+        super().before_worker_boot(broker, worker)  # type: ignore[no-untyped-call]  # Dramatiq types its API, not this middleware
+        thread = get_event_loop_thread()
+        assert thread is not None
+        self.context = thread.run_coroutine(open_context(self.settings))
+        self._late = asyncio.run_coroutine_threadsafe(take_late(self.context, self.stopping), thread.loop)
+
+    def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        """Stop taking late duties at once."""
+        thread = get_event_loop_thread()
+        assert thread is not None
+        thread.loop.call_soon_threadsafe(self.stopping.set)
+
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        """Close the context, then the loop. Nothing is interrupted between a call and its record."""
+        thread = get_event_loop_thread()
+        assert thread is not None
+        try:
+            self._late.result(timeout=self.settings.shutdown_s)
+        except Exception as error:  # whatever it was, the process ends now
+            log.warning("late duties ended", extra={"error": type(error).__name__})
+        thread.run_coroutine(self.context.close())
+        super().after_worker_shutdown(broker, worker)  # type: ignore[no-untyped-call]  # as above
+
+    async def run(self, kind: str, claimed: list[Claimed]) -> None:
+        """Run one message's batch."""
+        await run_batch(self.context, kind, claimed)
+
+
+def work(settings: Settings) -> None:
+    """Run duties until SIGTERM: then stop taking new ones, finish calls in flight, and end within `shutdown_s`."""
+    runtime = Runtime(settings)
+    broker = make_broker(settings.effective_broker_url, runtime)
+    declare_all(broker, runtime.run)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    worker = dramatiq.Worker(broker, worker_threads=settings.worker_threads, worker_timeout=POLL_MS)
+    worker.start()
+    log.info("worker is up")
+    stop.wait()
+    log.info("worker is stopping")
+    worker.stop(timeout=int(settings.shutdown_s * 1000))
+    broker.close()
