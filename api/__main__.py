@@ -3,11 +3,13 @@
 import uvicorn
 
 from api.app import create_app
+from core import metrics
 from core.logging import configure
 from core.settings import get_settings
 
 settings = get_settings()
 configure(settings)
+metrics.serve(settings)
 uvicorn.run(
     create_app(settings),
     host=settings.host,

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from time import perf_counter
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -10,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.body import BODY_BYTES_MAX
 from api.problems import problem_response
+from core import metrics
 from core.errors import Malformed, Problem, TooLarge
 from core.ids import encode, new_id
 
@@ -44,6 +46,7 @@ class Edge:
             return
         request_id = encode("req", new_id())
         scope = {**scope, "request_id": request_id}
+        begun = perf_counter()
         head = scope["method"] == "HEAD"
         if head:
             scope["method"] = "GET"
@@ -53,6 +56,7 @@ class Edge:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                metrics.answered(scope["method"], _template(scope), message["status"], perf_counter() - begun)
                 headers = MutableHeaders(raw=message.setdefault("headers", []))
                 headers["Request-Id"] = request_id
                 for name, value in SECURITY_HEADERS:
@@ -89,6 +93,11 @@ class Edge:
         if length.isdigit() and int(length) > _cap(scope):
             return TooLarge(headers={"Connection": "close"})
         return None
+
+
+def _template(scope: Scope) -> str:
+    """The route's template: a label must not carry ids."""
+    return getattr(scope.get("route"), "path", "unknown")
 
 
 def _cap(scope: Scope) -> int:

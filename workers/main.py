@@ -2,6 +2,7 @@
 
 import uvloop
 
+from core import metrics
 from core.logging import configure
 from core.settings import get_settings
 
@@ -10,6 +11,7 @@ def main(role: str) -> None:
     """Start one of the two. Each imports only what it needs: the scheduler stays small."""
     settings = get_settings()
     configure(settings)
+    metrics.serve(settings)
     uvloop.install()
     if role == "worker":
         from workers.worker import work

@@ -15,7 +15,7 @@ import asyncpg
 import dramatiq
 from dramatiq.middleware.asyncio import AsyncIO
 
-from core import duties
+from core import duties, metrics
 from core.clock import now
 from core.duties import CHANNEL, Claimed
 from core.pool import open_pool
@@ -87,6 +87,7 @@ class Scheduler:
         for kind in QUEUES:
             claimed = await duties.claim(db, kind, CLAIM_MAX, self.settings.lease, self.settings.duties_in_flight)
             if claimed:
+                metrics.CLAIMED.labels(kind).inc(len(claimed))
                 await self._hand_on(db, kind, claimed)
                 total += len(claimed)
         if total == 0:
