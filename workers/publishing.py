@@ -18,7 +18,7 @@ from uuid import UUID
 
 import asyncpg
 
-from core import duties
+from core import duties, metrics
 from core.clock import now
 from core.crypto import SealBroken
 from core.db import Tenant
@@ -30,6 +30,7 @@ from tenants.accounts.tokens import ask_refresh
 from tenants.posts import states
 from tenants.posts.delivery import KIND, Change, begin, record, store_handles
 from tenants.posts.drafts import content_digest, draft_of, media_facts
+from tenants.posts.release import hold
 from tenants.posts.states import Decision, Delivery, decide, problem
 from tenants.posts.work import Job, control_of, load
 from workers.context import LEASE_MARGIN, Context
@@ -87,7 +88,8 @@ async def run(context: Context, agency_id: UUID, claimed: list[Claimed]) -> None
             return
         jobs = await load(db, agency_id, started)
         await _finish_orphans(db, started, jobs)
-        tasks = await _begin(context, db, agency_id, jobs)
+        tasks, ended = await _begin(context, db, agency_id, jobs)
+    await _effects(context, agency_id, ended, {job.id: job for job in jobs})
     if tasks:
         await _work(context, agency_id, tasks, lease_ends)
 
@@ -98,7 +100,7 @@ async def _finish_orphans(db: asyncpg.Connection, started: Sequence[asyncpg.Reco
     await duties.finish(db, KIND, gone)
 
 
-async def _begin(context: Context, db: asyncpg.Connection, agency_id: UUID, jobs: Sequence[Job]) -> list[Task]:
+async def _begin(context: Context, db: asyncpg.Connection, agency_id: UUID, jobs: Sequence[Job]) -> tuple[list[Task], list[Change]]:
     """Decide each claim, arm what needs no preparation, record what needs no call."""
     vault = await open_vault(db, context.ring, agency_id)
     facts = await media_facts(db, agency_id, [job.content for job in jobs if job.content.media])
@@ -119,8 +121,8 @@ async def _begin(context: Context, db: asyncpg.Connection, agency_id: UUID, jobs
     await begin(db, agency_id, starting)
     frozen = [(task.job.id, task.handles, task.job.steps_done) for task in tasks if task.handles != task.job.handles]
     await store_handles(db, agency_id, frozen)
-    await _record_in(db, agency_id, ending, {job.id: job for job in jobs})
-    return tasks
+    ended = await record(db, agency_id, ending)
+    return tasks, ended
 
 
 def _task(context: Context, vault: Vault, job: Job, facts: Mapping[UUID, Any], decision: Decision) -> Task | Decision | None:
@@ -284,25 +286,37 @@ async def _record(context: Context, agency_id: UUID, changes: list[Change], jobs
         await asyncio.sleep(delay)
         try:
             async with context.database.connection(Tenant(agency_id)) as db:
-                await _record_in(db, agency_id, changes, jobs)
+                kept = await record(db, agency_id, changes)
+            _count(kept, jobs)
+            await _effects(context, agency_id, kept, jobs)
             return
         except RECORD_AWAY as error:
             log.warning("record waits", extra={"error": type(error).__name__, "count": len(changes)})
     log.error("record given up; the leases run out and the network is asked", extra={"count": len(changes)})
 
 
-async def _record_in(db: asyncpg.Connection, agency_id: UUID, changes: Sequence[Change], jobs: Mapping[UUID, Job]) -> None:
-    kept = await record(db, agency_id, changes)
-    await _effects(db, agency_id, kept, jobs)
-
-
-async def _effects(db: asyncpg.Connection, agency_id: UUID, changes: Iterable[Change], jobs: Mapping[UUID, Job]) -> None:
+def _count(changes: Iterable[Change], jobs: Mapping[UUID, Job]) -> None:
     for change in changes:
-        connection_id = jobs[change.id].connection_id
-        if connection_id is None:
+        row = change.decision.delivery
+        late = (row.published_at - row.due_at).total_seconds() if row.published_at and row.due_at else None
+        metrics.delivered(jobs[change.id].network, row.state, late if row.state == "published" else None)
+
+
+async def _effects(context: Context, agency_id: UUID, changes: Iterable[Change], jobs: Mapping[UUID, Job]) -> None:
+    """Tell the account what a call said about its authorisation.
+
+    Apart from the record, because others lock the account first and the duties then; if it is lost with the process, the
+    next publication of the account hears the same from the network.
+    """
+    for change in changes:
+        job = jobs[change.id]
+        if job.connection_id is None or not (change.decision.account_lost or change.decision.refresh_token):
             continue
-        if change.decision.account_lost:
+        async with context.database.connection(Tenant(agency_id)) as db:
+            if change.decision.refresh_token:
+                await ask_refresh(db, agency_id, job.connection_id, now(), version=job.connection_version)
+                continue
             reason = (change.decision.delivery.error or {}).get("class", "authorisation_lost")
-            await lose(db, agency_id, change.account_id, connection_id, reason, now())
-        if change.decision.refresh_token:
-            await ask_refresh(db, agency_id, connection_id, now())
+            version = job.connection_version
+            if await lose(db, agency_id, job.account_id, job.connection_id, reason, now(), version=version):
+                await hold(db, agency_id, job.account_id, "auth", now())

@@ -21,7 +21,7 @@ select d.id, d.workspace_id, d.post_id, d.account_id, d.network, d.state, d.due_
   coalesce(v.text, p.text) content, coalesce(v.media, p.media)::text media, v.options::text options,
   a.external_id account_external_id, a.name account_name, a.handle account_handle, a.url account_url,
   a.state account_state, a.control_external_id, a.details::text account_details,
-  c.id connection_id, c.sealed, c.expires_at token_expires_at, w.late_policy, w.late_window_s,
+  c.id connection_id, c.version connection_version, c.sealed, c.expires_at token_expires_at, w.late_policy, w.late_window_s,
   t.started_at, now() as at
 from publications d
 join posts p on p.agency_id = d.agency_id and p.id = d.post_id
@@ -59,6 +59,7 @@ class Job:
     account: Target
     control: str | None
     connection_id: UUID | None
+    connection_version: int | None
     sealed: bytes | None
     token_expires_at: datetime | None
     hindrance: str | None
@@ -109,11 +110,12 @@ def _job(row: asyncpg.Record, duty: asyncpg.Record) -> Job:
             row["account_name"],
             row["account_handle"],
             row["account_url"],
-            _loads(row["account_details"]),
+            _loads(row["account_details"]).get("network", {}),
             row["control_external_id"],
         ),
         control=row["control_external_id"],
         connection_id=row["connection_id"],
+        connection_version=row["connection_version"],
         sealed=row["sealed"],
         token_expires_at=row["token_expires_at"],
         hindrance=hindrance,
