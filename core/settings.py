@@ -86,6 +86,7 @@ class Settings(BaseSettings):
     )
     sandbox_oauth_token_url: str | None = Field(None, description="Its token endpoint.")
     sandbox_oauth_userinfo_url: str | None = Field(None, description="Its userinfo endpoint.")
+    sandbox_oauth_issuer: str | None = Field(None, description="Its issuer, checked in the callback (RFC 9207).")
     sandbox_oauth_client_id: str | None = Field(None, description="Our client id there.")
     sandbox_oauth_client_secret: SecretStr | None = Field(None, description="Our client secret there.")
     bluesky_url: str = Field("https://bsky.social", description="Default Bluesky server when none is given at connect.")

@@ -36,4 +36,4 @@ def _sandbox_oauth(settings: Settings) -> OAuthServer | None:
     if not all(urls) or secret is None:
         return None
     authorize_url, token_url, userinfo_url, client_id = (str(one) for one in urls)
-    return OAuthServer(authorize_url, token_url, userinfo_url, client_id, secret.get_secret_value())
+    return OAuthServer(authorize_url, token_url, userinfo_url, client_id, secret.get_secret_value(), settings.sandbox_oauth_issuer)

@@ -322,6 +322,8 @@ class Network(Protocol):
     """A connector. Every method that does I/O raises only errors of the tree above, within `capabilities.call_deadline`."""
 
     capabilities: Capabilities
+    issuer: str | None
+    """Who must have signed the answer of the redirect kind (RFC 9207); None where the network names nobody."""
 
     async def authorize(self, redirect_uri: str, state: str) -> Authorization:
         """Begin the redirect kind: where to send the person. PKCE S256 always."""

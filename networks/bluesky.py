@@ -68,6 +68,7 @@ class Bluesky:
 
     def __init__(self, client: Client, *, default_service_url: str) -> None:
         self._client = client
+        self.issuer: str | None = None
         self._default_service_url = default_service_url.rstrip("/")
         self.capabilities = _capabilities()
 

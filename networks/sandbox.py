@@ -95,6 +95,7 @@ class Sandbox:
         deadline: timedelta = CALL_DEADLINE,
     ) -> None:
         self._client = client
+        self.issuer: str | None = oauth.issuer if oauth else None
         self._base_url = base_url.rstrip("/")
         self._oauth = oauth
         self.capabilities = _capabilities(redirect=oauth is not None, settle=settle, deadline=deadline)

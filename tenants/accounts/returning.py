@@ -75,7 +75,7 @@ async def redeem(
 async def ask(redeemed: Redeemed, public_url: str, code: str, issuer: str | None) -> Connected:
     """Exchange the code, outside any transaction. Raises Malformed for another issuer's answer, and as `reach` does."""
     network = redeemed.plan.network
-    expected: str | None = getattr(network, "issuer", None)
+    expected = network.issuer
     if expected is not None and issuer is not None and issuer != expected:
         raise Malformed("The answer comes from another authorisation server.", code="connect_state_invalid")
     uri = redirect_uri(public_url, redeemed.plan.name)
