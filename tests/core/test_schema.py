@@ -1,0 +1,89 @@
+"""The catalogue: what the migrations built is what the models say, and every tenant table has its wall and its key."""
+
+import asyncpg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from core.settings import APP_ROLE, WORKER_ROLE, Settings
+from migrations.run import migrate
+from tenants.tables import METADATA
+
+GLOBAL_TABLES = ("agencies", "alembic_version", "heartbeats", "sandbox_profiles", "sandbox_posts")
+"""Tables that belong to no agency, by name; `agencies` has a wall on its id."""
+LINT = f"""
+with t as (
+  select c.oid, c.relname, c.relrowsecurity, c.relforcerowsecurity, c.relowner::regrole::text owner,
+    (select attnum from pg_attribute a where a.attrelid = c.oid and attname = 'agency_id' and not attisdropped) agency
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+  where c.relkind in ('r', 'p') and n.nspname = 'public' and c.relname not in {GLOBAL_TABLES})
+select relname, 'no agency_id' problem from t where agency is null
+union all select relname, 'agency_id is nullable' from t join pg_attribute a on a.attrelid = t.oid and a.attnum = t.agency
+  where not a.attnotnull
+union all select relname, 'row-level security not enabled and forced' from t
+  where not (relrowsecurity and relforcerowsecurity)
+union all select relname, 'no policy for the application' from t
+  where not exists (select 1 from pg_policy p where p.polrelid = t.oid and '{APP_ROLE}'::regrole = any (p.polroles))
+union all select relname, format('policy %s does not bind agency_id', polname) from t join pg_policy p on p.polrelid = t.oid
+  where '{APP_ROLE}'::regrole = any (p.polroles)
+    and (pg_get_expr(polqual, polrelid) !~ 'agency_id = \\( SELECT current_agency'
+      or coalesce(pg_get_expr(polwithcheck, polrelid), '') !~ 'agency_id = \\( SELECT current_agency')
+union all select relname, format('unique index %s is not led by agency_id', i.indexrelid::regclass)
+  from t join pg_index i on i.indrelid = t.oid where i.indisunique and i.indkey[0] <> t.agency
+union all select t.relname, format('foreign key %s lacks agency_id', k.conname)
+  from t join pg_constraint k on k.conrelid = t.oid and k.contype = 'f'
+  where k.confrelid <> 'agencies'::regclass and not exists (
+    select 1 from unnest(k.conkey, k.confkey) x(a, b)
+    join pg_attribute r on r.attrelid = k.confrelid and r.attnum = x.b where x.a = t.agency and r.attname = 'agency_id')
+union all select p.proname, 'SECURITY DEFINER function' from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+  where n.nspname = 'public' and p.prosecdef
+union all select v.relname, 'view without security_invoker' from pg_class v join pg_namespace n on n.oid = v.relnamespace
+  where v.relkind = 'v' and n.nspname = 'public'
+    and not coalesce(v.reloptions @> array['security_invoker=true'], false)
+union all select rolname, 'role is over-privileged' from pg_roles
+  where rolname in ('{APP_ROLE}', '{WORKER_ROLE}') and (rolsuper or rolbypassrls or rolcreaterole or rolcreatedb)
+union all select relname, 'owned by an application role' from t where owner in ('{APP_ROLE}', '{WORKER_ROLE}')
+"""
+
+
+async def test_every_tenant_table_has_its_wall_and_its_key(settings: Settings) -> None:
+    db = await asyncpg.connect(settings.database_url)
+    assert [tuple(row) for row in await db.fetch(LINT)] == []
+    await db.close()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "create table loose (id uuid primary key)",
+        "create table open_ (agency_id uuid not null, id uuid, primary key (agency_id, id))",
+        "alter table posts no force row level security",
+        "create unique index on posts (external_ref)",
+        "create view peek as select * from posts",
+        "create function definer() returns int language sql security definer as 'select 1'",
+    ],
+)
+async def test_the_lint_finds_what_it_is_for(settings: Settings, fault: str) -> None:
+    db = await asyncpg.connect(settings.database_url)
+    await db.execute(fault)
+    assert await db.fetch(LINT) != []
+    await db.close()
+
+
+async def test_the_migrations_build_what_the_models_say(settings: Settings) -> None:
+    def differences(connection: Connection) -> list[object]:
+        context = MigrationContext.configure(connection, opts={"target_metadata": METADATA, "compare_type": True})
+        return list(compare_metadata(context, METADATA))
+
+    engine = create_async_engine(settings.database_url.replace("postgresql://", "postgresql+asyncpg://", 1))
+    async with engine.connect() as connection:
+        assert await connection.run_sync(differences) == []
+    await engine.dispose()
+
+
+async def test_migrating_twice_and_from_many_at_once_changes_nothing(settings: Settings) -> None:
+    import asyncio
+
+    await asyncio.gather(*(asyncio.to_thread(asyncio.run, migrate(settings)) for _ in range(3)))
