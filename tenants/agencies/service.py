@@ -1,6 +1,6 @@
 """Agencies and workspaces."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -8,13 +8,18 @@ from sqlalchemy import text
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from core import duties
 from core.crypto import KeyRing, hash_key, new_data_key
+from core.db import raw
 from core.errors import PermissionDenied
 from core.ids import new_id
 from tenants.agencies.keys import HINT_LENGTH, write_key
 from tenants.agencies.models import Agency, AgencyKey, ApiKey, Workspace
 from tenants.agencies.schemas import WorkspaceCreate, WorkspaceUpdate
 from tenants.permissions import Actor, Permission, find, owned
+
+CLEANUP = "cleanup"
+CLEANUP_FIRST = timedelta(days=1)
 
 
 class NewAgency(NamedTuple):
@@ -53,6 +58,7 @@ async def create_agency(session: AsyncSession, ring: KeyRing, name: str, now: da
             )
         )
         await session.flush()
+        await duties.put(await raw(session), CLEANUP, agency_id, [(agency_id, now + CLEANUP_FIRST, None)], now)
         texts.append(key)
     return NewAgency(live_id, test_id, *texts)
 
