@@ -18,7 +18,7 @@ from sqlalchemy.orm import SessionTransaction
 from sqlmodel import Session, SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from core.pool import open_pool, server_settings
+from core.pool import CONNECTION_SETTINGS, open_pool
 from core.settings import Settings
 
 NAMING = {
@@ -71,7 +71,7 @@ class Database:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._pool: asyncpg.Pool | None = None
-        arguments: dict[str, Any] = {"server_settings": server_settings(settings)}
+        arguments: dict[str, Any] = {"server_settings": CONNECTION_SETTINGS}
         if not settings.database_prepared_statements:
             arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
         self.engine: AsyncEngine = create_async_engine(

@@ -4,6 +4,10 @@ A duty is outbox, schedule and lease in one. It is written in the same transacti
 and times only. `claim` runs under the role octavo_worker, which sees this table across agencies and nothing else;
 `put`, `finish`, `postpone` and `drop` run in the subject's own transaction under row-level security.
 
+Statements that know their rows say `lease_until is not null` or `state || ''` where they could name the state: named, the
+planner would walk the small partial index of that state instead of the primary key, and the index is small only in its
+statistics (measured: one second for fifty rows).
+
 States of a row:
 
     waiting   due at `due_at`                          -> ready | parked, by `claim`
@@ -108,36 +112,36 @@ update duties d set state = case when s.head then 'ready' else 'parked' end, tur
 from stamped s where d.agency_id = s.agency_id and d.kind = $1 and d.subject_id = s.subject_id
 """
 LEASE = """
-update duties d set state = 'leased', lease_until = now() + $3::interval, fence = fence + 1
+update duties d set state = 'leased', lease_until = now() + $3::interval, fence = fence + 1, started = false
 from (select agency_id, subject_id from duties where kind = $1 and state = 'ready' and due_at <= now() - $4::interval
       order by turn limit $2 for update skip locked) x
 where d.agency_id = x.agency_id and d.kind = $1 and d.subject_id = x.subject_id
 returning d.agency_id, d.subject_id, d.fence
 """
-IN_FLIGHT = "select count(*) from duties where kind = $1 and state = 'leased'"
+QUEUED = "select count(*) from duties where kind = $1 and state = 'leased' and not started"
 NEXT_DUE = "select min(due_at) from duties where kind = $1 and state = 'waiting'"
 START = """
 update duties d set fence = d.fence + 1, lease_until = now() + $4::interval, starts = d.starts + $5,
-  begun = d.begun + $5
+  begun = d.begun + $5, started = true
 from unnest($2::uuid[], $3::bigint[]) x(subject_id, fence)
 where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = x.subject_id and d.fence = x.fence
-  and d.state = 'leased' and d.lease_until > now()
+  and d.lease_until > now()
 returning d.subject_id, d.fence, d.starts, d.begun
 """
 FINISH = """
 with mine as (
   delete from duties d using unnest($2::uuid[], $3::bigint[]) x(subject_id, fence)
   where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = x.subject_id and d.fence = x.fence
-    and d.state = 'leased'
+    and d.lease_until is not null
   returning d.subject_id, d.serial_key),
-heirs as (
+heirs as materialized (
   select h.subject_id from (select distinct serial_key from mine where serial_key is not null) m
   cross join lateral (
     select p.subject_id from duties p where p.agency_id = current_agency() and p.kind = $1
       and p.serial_key = m.serial_key and p.state = 'parked' order by p.due_at, p.subject_id limit 1) h),
 unparked as (
   update duties d set state = 'waiting' from heirs
-  where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = heirs.subject_id and d.state = 'parked'
+  where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = heirs.subject_id and d.state || '' = 'parked'
   returning 1)
 select subject_id, (select count(*) from unparked) heirs from mine
 """
@@ -147,16 +151,16 @@ with mine as (
     starts = 0
   from unnest($2::uuid[], $3::bigint[], $4::timestamptz[]) x(subject_id, fence, due_at)
   where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = x.subject_id and d.fence = x.fence
-    and d.state = 'leased'
+    and d.lease_until is not null
   returning d.subject_id, d.serial_key),
-heirs as (
+heirs as materialized (
   select h.subject_id from (select distinct serial_key from mine where serial_key is not null) m
   cross join lateral (
     select p.subject_id from duties p where p.agency_id = current_agency() and p.kind = $1
       and p.serial_key = m.serial_key and p.state = 'parked' order by p.due_at, p.subject_id limit 1) h),
 unparked as (
   update duties d set state = 'waiting' from heirs
-  where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = heirs.subject_id and d.state = 'parked'
+  where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = heirs.subject_id and d.state || '' = 'parked'
   returning 1)
 select subject_id, (select count(*) from unparked) heirs from mine
 """
@@ -164,14 +168,14 @@ DROP = """
 with gone as (
   delete from duties where agency_id = current_agency() and kind = $1 and subject_id = any($2::uuid[])
   returning serial_key),
-heirs as (
+heirs as materialized (
   select h.subject_id from (select distinct serial_key from gone where serial_key is not null) m
   cross join lateral (
     select p.subject_id from duties p where p.agency_id = current_agency() and p.kind = $1
       and p.serial_key = m.serial_key and p.state = 'parked' and p.subject_id <> all($2::uuid[])
     order by p.due_at, p.subject_id limit 1) h)
 update duties d set state = 'waiting' from heirs
-where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = heirs.subject_id and d.state = 'parked'
+where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = heirs.subject_id and d.state || '' = 'parked'
 """
 OLDEST = """
 select kind, subject_id, due_at, state from (
@@ -185,7 +189,7 @@ RELEASE = """
 update duties d set state = 'waiting', turn = null, lease_until = null, fence = d.fence + 1
 from unnest($2::uuid[], $3::uuid[], $4::bigint[]) x(agency_id, subject_id, fence)
 where d.agency_id = x.agency_id and d.kind = $1 and d.subject_id = x.subject_id and d.fence = x.fence
-  and d.state = 'leased'
+  and d.lease_until is not null
 """
 ENSURE = """
 insert into duties (agency_id, kind, subject_id, due_at) values ($1, $2, $1, now())
@@ -214,16 +218,17 @@ async def put(
 
 
 async def claim(
-    db: asyncpg.Connection, kind: str, limit: int, lease: timedelta, in_flight_max: int, late: timedelta = timedelta(0)
+    db: asyncpg.Connection, kind: str, limit: int, lease: timedelta, queued_max: int, late: timedelta = timedelta(0)
 ) -> list[Claimed]:
     """Lease up to `limit` duties of `kind` that are due (by `late` or more), fairly over agencies.
 
-    One transaction; `db` is the worker role's. No more than `in_flight_max` of a kind are leased at a time.
+    One transaction; `db` is the worker role's. No more than `queued_max` of a kind are
+    leased and not begun: a longer queue in the broker would only age, and stand before whoever's turn comes next.
     """
     async with db.transaction():
         await db.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"octavo-claim-{kind}")
         await db.execute(RECLAIM, kind)
-        room = min(limit, in_flight_max - await db.fetchval(IN_FLIGHT, kind))
+        room = min(limit, queued_max - await db.fetchval(QUEUED, kind))
         if room <= 0:
             return []
         await db.execute(PROMOTE, kind, PROMOTE_MAX, late)

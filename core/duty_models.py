@@ -42,6 +42,7 @@ class Duty(SQLModel, table=True):
     fence: int = big_integer()
     starts: int = Field(default=0)
     begun: int = Field(default=0)
+    started: bool = Field(default=False)
 
 
 class Heartbeat(SQLModel, table=True):

@@ -5,14 +5,9 @@ import asyncpg
 from core.settings import Settings
 
 
-def server_settings(settings: Settings) -> dict[str, str]:
-    """What every connection tells the server: its name and its time-outs."""
-    return {
-        "application_name": "octavo",
-        "statement_timeout": str(int(settings.statement_timeout_s * 1000)),
-        "idle_in_transaction_session_timeout": str(int(settings.statement_timeout_s * 3000)),
-        "jit": "off",
-    }
+CONNECTION_SETTINGS = {"application_name": "octavo"}
+"""What a connection tells the server. Time-outs and planner settings are the roles' own (migrations/run.py): PgBouncer would
+refuse them here."""
 
 
 async def open_pool(url: str, settings: Settings, size: int | None = None) -> asyncpg.Pool:
@@ -23,7 +18,7 @@ async def open_pool(url: str, settings: Settings, size: int | None = None) -> as
         max_size=size or settings.database_pool_size,
         reset=_no_reset,
         statement_cache_size=1024 if settings.database_prepared_statements else 0,
-        server_settings=server_settings(settings),
+        server_settings=CONNECTION_SETTINGS,
     )
 
 

@@ -90,11 +90,15 @@ class Settings(BaseSettings):
     sandbox_oauth_client_id: str | None = Field(None, description="Our client id there.")
     sandbox_oauth_client_secret: SecretStr | None = Field(None, description="Our client secret there.")
     bluesky_url: str = Field("https://bsky.social", description="Default Bluesky server when none is given at connect.")
-    worker_threads: int = Field(16, ge=1, le=256, description="Batches that one worker process works on at a time.")
+    worker_threads: int = Field(8, ge=1, le=256, description="Batches that one worker process works on at a time.")
     worker_calls_in_flight: int = Field(256, ge=1, le=10_000, description="Network calls that one worker process keeps in the air.")
     batch_size: int = Field(50, ge=1, le=500, description="Duties in one message.")
-    duties_in_flight: int = Field(
-        1_000, ge=1, le=100_000, description="Duties of one kind that may be leased at a time, over all workers."
+    duties_queued: int = Field(
+        200,
+        ge=1,
+        le=100_000,
+        description="Duties of one kind that may wait in the broker, over all workers. More would not be faster, and an "
+        "agency whose turn comes would wait behind them.",
     )
     lease_s: float = Field(
         90.0,

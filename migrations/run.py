@@ -30,6 +30,23 @@ def head() -> str:
     return revision
 
 
+def _role_settings(role: str, settings: Settings) -> dict[str, str]:
+    """Settings that go with the role wherever it connects from, PgBouncer included.
+
+    Generic plans: every statement is by key, so planning it anew for each value is half of its cost (0.3 to 0.5 ms under
+    row-level security, measured). The worker's statements over duties are walks along indexes by design; the size of those
+    indexes swings faster than their statistics, so scans and hashes are never right.
+    """
+    common = {
+        "statement_timeout": f"{int(settings.statement_timeout_s * 1000)}ms",
+        "idle_in_transaction_session_timeout": f"{int(settings.statement_timeout_s * 3000)}ms",
+        "plan_cache_mode": "force_generic_plan",
+        "jit": "off",
+    }
+    walks = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+    return common | (walks if role == WORKER_ROLE else {})
+
+
 def _roles(connection: Connection, settings: Settings) -> None:
     for role in (APP_ROLE, WORKER_ROLE):
         exists = connection.execute(text("select 1 from pg_roles where rolname = :role"), {"role": role}).scalar()
@@ -38,6 +55,8 @@ def _roles(connection: Connection, settings: Settings) -> None:
             connection.exec_driver_sql(f"create role {role} login noinherit nosuperuser nobypassrls nocreatedb nocreaterole")
         if settings.database_app_url is None and settings.database_worker_url is None:
             connection.exec_driver_sql(f"alter role {role} password '{password}'")
+        for name, value in _role_settings(role, settings).items():
+            connection.exec_driver_sql(f"alter role {role} set {name} = '{value}'")
     owner = connection.execute(text("select rolsuper or rolbypassrls from pg_roles where rolname = current_user")).scalar()
     if owner and settings.environment == "production":
         raise SystemExit("OCTAVO_DATABASE_URL must not be a superuser's in production: row-level security would not hold.")

@@ -25,7 +25,7 @@ async def take_late(context: Context, stopping: asyncio.Event) -> None:
                 async with context.duties_pool.acquire() as db:
                     claimed = await duties.claim(
                         db, kind, context.settings.batch_size, context.settings.lease,
-                        context.settings.duties_in_flight, late,
+                        context.settings.duties_queued, late,
                     )  # fmt: skip
                 taken += len(claimed)
                 if claimed:

@@ -85,7 +85,7 @@ class Scheduler:
         self._woken.clear()
         total = 0
         for kind in QUEUES:
-            claimed = await duties.claim(db, kind, CLAIM_MAX, self.settings.lease, self.settings.duties_in_flight)
+            claimed = await duties.claim(db, kind, CLAIM_MAX, self.settings.lease, self.settings.duties_queued)
             if claimed:
                 metrics.CLAIMED.labels(kind).inc(len(claimed))
                 await self._hand_on(db, kind, claimed)

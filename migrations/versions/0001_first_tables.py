@@ -54,6 +54,7 @@ def upgrade() -> None:
     sa.Column('fence', sa.BigInteger(), server_default=sa.text('0'), nullable=False),
     sa.Column('starts', sa.Integer(), server_default=sa.text("'0'"), nullable=False),
     sa.Column('begun', sa.Integer(), server_default=sa.text("'0'"), nullable=False),
+    sa.Column('started', sa.Boolean(), server_default=sa.text("'False'"), nullable=False),
     sa.CheckConstraint("(state = 'leased') = (lease_until is not null)", name=op.f('ck_duties_lease')),
     sa.CheckConstraint("state in ('waiting', 'parked', 'ready', 'leased')", name=op.f('ck_duties_state')),
     sa.PrimaryKeyConstraint('agency_id', 'kind', 'subject_id', name=op.f('pk_duties'))

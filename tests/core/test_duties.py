@@ -135,10 +135,14 @@ async def test_the_workers_role_sees_duties_and_nothing_else(worker: asyncpg.Con
             await worker.fetch(f"select * from {table}")
 
 
-async def test_no_more_are_leased_than_may_be_in_flight(database: Database, worker: asyncpg.Connection, agency: TestAgency) -> None:
+async def test_no_more_are_leased_than_may_wait_for_a_worker(database: Database, worker: asyncpg.Connection, agency: TestAgency) -> None:
     await put(database, agency.actor.agency_id, 20)
-    assert len(await duties.claim(worker, "publish", 100, LEASE, 8)) == 8
+    first = await duties.claim(worker, "publish", 100, LEASE, 8)
+    assert len(first) == 8
     assert await duties.claim(worker, "publish", 100, LEASE, 8) == []
+    async with database.connection(agency.tenant) as db:
+        await duties.start(db, "publish", first, LEASE)
+    assert len(await duties.claim(worker, "publish", 100, LEASE, 8)) == 8
 
 
 async def test_parked_rows_whose_predecessor_ended_unseen_are_mended(
