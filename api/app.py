@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
 
-from api import health, problems
+from api import document, health, problems
 from api.body import StrictRoute
+from api.document import about
 from api.idempotency import Replay
 from api.inbound import connect, sandbox
 from api.middleware import Edge
@@ -30,20 +31,6 @@ from core.store import open_store
 from networks import connectors
 from networks.client import Client
 
-DESCRIPTION = """
-The API that social-media agencies run on: workspaces for each client, accounts of social networks, posts that go out once
-and on time, and an honest word about every delivery.
-"""
-TAGS = [
-    {"name": "Agency", "description": "Who is calling, and the agency's own keys."},
-    {"name": "Workspaces", "description": "One workspace per client: the wall inside the agency."},
-    {"name": "Networks", "description": "What each social network can do, as data."},
-    {"name": "Accounts", "description": "Connected pages, channels, groups and profiles."},
-    {"name": "Media", "description": "Files that posts carry."},
-    {"name": "Posts", "description": "Content, its time, and its accounts."},
-    {"name": "Publications", "description": "Deliveries: one post at one account."},
-    {"name": "Events", "description": "What happened, in order."},
-]
 V1 = (agency, keys, workspaces, networks, connect_sessions, accounts, media, posts, publications, events)
 
 
@@ -70,9 +57,9 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(
         title="Octavo",
-        version="1.0.0",
-        description=DESCRIPTION.strip(),
-        openapi_tags=TAGS,
+        version=about.VERSION,
+        description=about.DESCRIPTION.strip(),
+        openapi_tags=about.TAGS,
         servers=[{"url": settings.public_url}],
         lifespan=lifespan,
         generate_unique_id_function=operation_id,
@@ -89,6 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
     for router in (health.router, sandbox.router, connect.router):
         app.include_router(router)
     problems.install(app)
+    document.install(app)
 
     async def replay(_request: Request, error: Exception) -> Response:
         assert isinstance(error, Replay)

@@ -1,8 +1,12 @@
-"""Optimistic concurrency: strong entity tags made of the row's version."""
+"""Optimistic concurrency: strong entity tags made of the row's version.
+
+A route that honours If-Match asks for `IfMatch` or `IfMatchRequired`, after its idempotency; the document learns it from there.
+"""
 
 import re
+from typing import Annotated
 
-from fastapi import Request, Response
+from fastapi import Depends, Header, Request, Response
 
 from core.errors import Malformed, PreconditionFailed, PreconditionRequired
 
@@ -33,3 +37,19 @@ def check_version(expected: int | None, actual: int) -> None:
     """Refuse a stale version with 412."""
     if expected is not None and expected != actual:
         raise PreconditionFailed
+
+
+_Declared = Annotated[str | None, Header(alias="If-Match")]
+_DeclaredRequired = Annotated[str | None, Header(alias="If-Match", json_schema_extra={"x-required": True})]
+
+
+def _if_match(request: Request, _: _Declared = None) -> int | None:
+    return expected_version(request, required=False)
+
+
+def _if_match_required(request: Request, _: _DeclaredRequired = None) -> int | None:
+    return expected_version(request, required=True)
+
+
+IfMatch = Annotated[int | None, Depends(_if_match)]
+IfMatchRequired = Annotated[int | None, Depends(_if_match_required)]

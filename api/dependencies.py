@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import asyncpg
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Header, Request, Security
 from fastapi.security import HTTPBearer, SecurityScopes
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -21,7 +21,7 @@ from core.errors import Unauthenticated
 from tenants.agencies.keys import PresentedKey, authenticate, read_key
 from tenants.permissions import Actor, Permission
 
-scheme = HTTPBearer(scheme_name="ApiKey", auto_error=False, description="An agency's key: `Authorization: Bearer oct_live_...`.")
+scheme = HTTPBearer(scheme_name="ApiKey", auto_error=False)
 
 
 def presented_key(request: Request) -> PresentedKey:
@@ -90,19 +90,23 @@ def can_apart(permission: Permission) -> Any:
     return Security(_actor_apart, scopes=[permission.value])
 
 
-async def _idempotency(request: Request, key: Key, db: DB) -> Idempotency:
+_DeclaredKey = Annotated[str | None, Header(alias="Idempotency-Key")]
+"""For the document; `Idempotency` reads the header itself."""
+
+
+async def _idempotency(request: Request, key: Key, db: DB, _: _DeclaredKey = None) -> Idempotency:
     idempotency = Idempotency(request, key.agency_id, await raw(db))
     await idempotency.begin()
     return idempotency
 
 
-async def _idempotency_bare(request: Request, key: Key, db: Bare) -> Idempotency:
+async def _idempotency_bare(request: Request, key: Key, db: Bare, _: _DeclaredKey = None) -> Idempotency:
     idempotency = Idempotency(request, key.agency_id, db)
     await idempotency.begin()
     return idempotency
 
 
-async def _idempotency_apart(request: Request, key: Key) -> Apart:
+async def _idempotency_apart(request: Request, key: Key, _: _DeclaredKey = None) -> Apart:
     return Apart(request, key.agency_id)
 
 

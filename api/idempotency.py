@@ -1,4 +1,7 @@
-"""Idempotency-Key: the record is inserted before the work and the answer stored in the transaction of its effect.
+"""Idempotency-Key: the key is locked before the work, and the answer stored in the transaction of its effect.
+
+The lock is PostgreSQL's, for the transaction, so of fifty requests at once one works and the others hear 409; a crash before
+the commit leaves neither effect nor record, and one after it leaves both.
 
 draft-ietf-httpapi-idempotency-key-header-07 (read 2026-11): quoted form; the bare form that everybody sends is taken too.
 A route with an effect asks for `Idem`, `IdemBare` or `IdemApart` and ends in `respond`. Declare the actor before it, so
@@ -19,22 +22,23 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from core.db import raw
 from core.errors import Conflict, Malformed, Unprocessable
+from tenants.permissions import Actor
 
 KEY_FORM = re.compile(r'^"?([\x21\x23-\x5b\x5d-\x7e]{1,255})"?$')
 """1 to 255 printable ASCII characters without quote and backslash, quoted or not."""
 KEEP = timedelta(hours=24)
 KEEP_POSTS = timedelta(days=30)
-LOCK = "select pg_try_advisory_xact_lock(hashtextextended($1, 7))"
 READ = """
-select fingerprint, status, headers::text headers, body from idempotency_records
-where agency_id = $1 and key = $2 and expires_at > now()
+select l.locked, r.fingerprint, r.status, r.headers::text headers, r.body
+from (select pg_try_advisory_xact_lock(hashtextextended($3, 7)) locked) l
+left join idempotency_records r on r.agency_id = $1 and r.key = $2 and r.expires_at > now()
 """
-INSERT = """
-insert into idempotency_records as r (agency_id, key, fingerprint, expires_at) values ($1, $2, $3, now() + $4::interval)
+STORE = """
+insert into idempotency_records as r (agency_id, key, fingerprint, expires_at, status, headers, body)
+values ($1, $2, $3, now() + $4::interval, $5, $6, $7)
 on conflict (agency_id, key) do update set fingerprint = excluded.fingerprint, expires_at = excluded.expires_at,
-  status = null, headers = null, body = null, created_at = now()
+  status = excluded.status, headers = excluded.headers, body = excluded.body, created_at = now()
 """
-STORE = "update idempotency_records set status = $3, headers = $4, body = $5 where agency_id = $1 and key = $2"
 
 
 class Replay(Exception):
@@ -66,6 +70,15 @@ async def fingerprint(request: Request, extra: bytes = b"") -> bytes:
     return digest.digest()
 
 
+def _within_reach(request: Request, key: str) -> str:
+    """Keep the keys of callers apart that see different workspaces: an answer must not be replayed past a wall."""
+    actor: Actor = request.state.actor
+    if actor.workspace_ids is None:
+        return key
+    reach = hashlib.sha256(b"".join(sorted(workspace.bytes for workspace in actor.workspace_ids))).hexdigest()[:32]
+    return f"{reach} {key}"
+
+
 class Idempotency:
     """The idempotency of one write, inside its transaction."""
 
@@ -74,22 +87,28 @@ class Idempotency:
         self.agency_id = agency_id
         self.db = db
         self.key = read_header(request)
+        self._print = b""
 
     async def begin(self, extra: bytes = b"") -> None:
-        """Insert the record, or raise Replay, Conflict (in flight) or Unprocessable (another request's key)."""
+        """Take the key for this transaction, or raise Replay, Conflict (in flight) or Unprocessable (another request's key)."""
         if self.key is None:
             return
-        if not await self.db.fetchval(LOCK, f"{self.agency_id}/{self.key}"):
+        self._print = await fingerprint(self.request, extra)
+        self.key = _within_reach(self.request, self.key)
+        row = await self.db.fetchrow(READ, self.agency_id, self.key, f"{self.agency_id}/{self.key}")
+        if not row["locked"]:
             raise Conflict(code="idempotency_in_flight", headers={"Retry-After": "1"})
-        print_ = await fingerprint(self.request, extra)
-        row = await self.db.fetchrow(READ, self.agency_id, self.key)
-        if row is not None:
-            if row["fingerprint"] != print_:
-                raise Unprocessable(code="idempotency_mismatch")
-            headers = orjson.loads(row["headers"]) | {"Idempotent-Replayed": "true"}
-            raise Replay(Response(row["body"], status_code=row["status"], headers=headers))
+        if row["status"] is None:
+            return
+        if row["fingerprint"] != self._print:
+            raise Unprocessable(code="idempotency_mismatch")
+        headers = orjson.loads(row["headers"]) | {"Idempotent-Replayed": "true"}
+        raise Replay(Response(row["body"], status_code=row["status"], headers=headers))
+
+    async def _store(self, status: int, headers: dict[str, str], body: bytes) -> None:
         keep = KEEP_POSTS if "/posts" in self.request.url.path else KEEP
-        await self.db.execute(INSERT, self.agency_id, self.key, print_, keep)
+        text = orjson.dumps(headers).decode()
+        await self.db.execute(STORE, self.agency_id, self.key, self._print, keep, status, text, body)
 
     async def respond(
         self,
@@ -107,7 +126,7 @@ class Idempotency:
         if etag is not None:
             headers["ETag"] = f'"{etag}"'
         if self.key is not None:
-            await self.db.execute(STORE, self.agency_id, self.key, status, orjson.dumps(headers).decode(), body)
+            await self._store(status, headers, body)
         return Response(body, status_code=status, headers=headers)
 
     async def respond_secret(self, model: BaseModel, *, status: int, location: str) -> Response:
@@ -115,8 +134,7 @@ class Idempotency:
         response = await self.respond(model, status=status, location=location)
         if self.key is not None:
             hidden = model.model_dump(mode="json") | {"key": None}
-            headers = orjson.dumps(dict(response.headers)).decode()
-            await self.db.execute(STORE, self.agency_id, self.key, status, headers, orjson.dumps(hidden))
+            await self._store(status, dict(response.headers), orjson.dumps(hidden))
         return response
 
 

@@ -17,21 +17,33 @@ LIMIT_MAX = 100
 LIMIT_DEFAULT = 25
 TAG_BYTES = 16
 CURSOR_LENGTH_MAX = 200
+CURSOR = r"^[A-Za-z0-9_-]*$"
+"""URL-safe base64 without padding."""
 Item = TypeVar("Item")
 
 
 class Page(Output, Generic[Item]):
     """One page of a list."""
 
-    data: list[Item]
-    next_cursor: str | None = Field(description="Give it as `cursor` to get what follows; null at the end.")
+    data: list[Item] = Field(max_length=LIMIT_MAX)
+    next_cursor: str | None = Field(
+        max_length=CURSOR_LENGTH_MAX,
+        pattern=CURSOR,
+        description="Give it as `cursor` to get what follows; null at the end.",
+        examples=["AZIuq3Vqf6qEcVSAPPbKBDr5EMfnKkY2l0sBq4dNcVo"],
+    )
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """Name the list of `PostRead` `PostList`: generated clients show it."""
+        return str(params[0].__name__).removesuffix("Read") + "List"
 
 
 class PageQuery(Input):
     """Paging; filters of a list inherit from it."""
 
     limit: int = Field(LIMIT_DEFAULT, ge=1, le=LIMIT_MAX)
-    cursor: str | None = Field(None, max_length=CURSOR_LENGTH_MAX)
+    cursor: str | None = Field(None, max_length=CURSOR_LENGTH_MAX, examples=["AZIuq3Vqf6qEcVSAPPbKBDr5EMfnKkY2l0sBq4dNcVo"])
 
 
 def _tag(request: Request, actor: Actor, query: PageQuery, key: bytes) -> bytes:

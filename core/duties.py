@@ -71,6 +71,16 @@ set due_at = excluded.due_at, serial_key = excluded.serial_key, state = 'waiting
     fence = d.fence + 1, starts = 0
 """
 NOTIFY = "select pg_notify($1, $2)"
+WAKE = """
+update duties d set state = 'waiting' from (
+  select h.subject_id from (select distinct k from unnest($2::uuid[]) k where k is not null) m
+  cross join lateral (
+    select p.subject_id from duties p where p.agency_id = current_agency() and p.kind = $1 and p.serial_key = m.k
+      and p.state = 'parked' order by p.due_at, p.subject_id limit 1) h
+  where not exists (select 1 from duties b where b.agency_id = current_agency() and b.kind = $1 and b.serial_key = m.k
+    and b.state in ('ready', 'leased'))) heirs
+where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = heirs.subject_id and d.state || '' = 'parked'
+"""
 
 RECLAIM = """
 update duties set state = 'waiting', turn = null, lease_until = null, fence = fence + 1
@@ -84,7 +94,7 @@ update duties set state = 'waiting' where (agency_id, kind, subject_id) in (
   where p.kind = $1 and p.state = 'parked' and not exists (
     select 1 from duties b where b.agency_id = p.agency_id and b.kind = p.kind and b.serial_key = p.serial_key
       and (b.state in ('ready', 'leased') or (b.state = 'waiting' and b.due_at <= now())))
-  order by p.serial_key, p.due_at)
+  order by p.serial_key, p.due_at) and state = 'parked'
 """
 PROMOTE = """
 with due as (
@@ -213,6 +223,7 @@ async def put(
     await db.execute(
         PUT, kind, [agency_id] * len(rows), [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
     )
+    await db.execute(WAKE, kind, [row[2] for row in rows])
     if min(row[1] for row in rows) <= now + timedelta(seconds=1):
         await db.execute(NOTIFY, CHANNEL, kind)
 

@@ -51,6 +51,7 @@ CODES: dict[str, str] = {
     "precondition_failed": "The resource has changed since it was read",
     "precondition_required": "This request needs If-Match",
     "state_conflict": "The resource is in a state that does not allow this",
+    "duplicate_content": "Another post says nearly the same",
     "publish_in_progress": "The post is being published at this moment",
     "different_account": "The authorisation is for another account",
     "account_exists": "This account is already connected to the workspace",

@@ -4,7 +4,6 @@ import asyncpg
 
 from core.settings import Settings
 
-
 CONNECTION_SETTINGS = {"application_name": "octavo"}
 """What a connection tells the server. Time-outs and planner settings are the roles' own (migrations/run.py): PgBouncer would
 refuse them here."""

@@ -22,8 +22,11 @@ PREFIXES = {
     "asset": "ast",
     "asset_version": "asv",
     "event": "evt",
+    "operation": "opr",
 }
 """Resource -> prefix of its ids on the wire (product.md, section 2)."""
+INSTANT_LENGTH_MAX = 40
+"""RFC 3339 with nanoseconds and an offset has 35."""
 
 
 class Input(BaseModel):
@@ -86,6 +89,7 @@ AttemptId = id_type("attempt")
 AssetId = id_type("asset")
 AssetVersionId = id_type("asset_version")
 EventId = id_type("event")
+OperationId = id_type("operation")
 
 
 def write_instant(value: datetime) -> str:
@@ -96,7 +100,7 @@ def write_instant(value: datetime) -> str:
 def _read_instant(value: Any) -> datetime:
     if isinstance(value, datetime):
         return value
-    if not isinstance(value, str) or len(value) > 40:
+    if not isinstance(value, str) or len(value) > INSTANT_LENGTH_MAX:
         raise ValueError("an RFC 3339 instant with its offset is wanted")
     try:
         parsed = datetime.fromisoformat(value)
@@ -114,7 +118,9 @@ Instant = Annotated[
     datetime,
     BeforeValidator(_read_instant),
     PlainSerializer(write_instant, return_type=str),
-    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-12-01T09:00:00.000Z"]}),
+    WithJsonSchema(
+        {"type": "string", "format": "date-time", "maxLength": INSTANT_LENGTH_MAX, "examples": ["2026-12-01T09:00:00.000Z"]}
+    ),
 ]
 
 

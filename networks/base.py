@@ -47,6 +47,12 @@ class TextRule:
     max_bytes: int | None = None
     required: bool = False
     links: Literal["live", "plain", "costly"] = "live"
+    fold_lines: int | None = None
+    """What a reader sees before "more", in lines (about five on VK)."""
+    fold_length: int | None = None
+    """The same, in the rule's unit."""
+    hashtags_max: int | None = None
+    mentions_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,8 @@ class Capabilities:
     """Reached by test keys only (the sandbox); every other network by live keys only."""
     promise: str = ""
     """What may be promised about double posts, in one public sentence."""
+    posts_per_day: int | None = None
+    """What the network takes from one account within 24 hours; None where it names no figure."""
 
 
 # --- what travels --------------------------------------------------------------------------------------------------

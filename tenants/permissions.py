@@ -40,6 +40,7 @@ class Permission(StrEnum):
     PUBLICATION_READ = "publication:read"
     PUBLICATION_RESOLVE = "publication:resolve"
     EVENT_READ = "event:read"
+    OPERATION_READ = "operation:read"
 
 
 ALL = frozenset(Permission)

@@ -10,7 +10,8 @@ from tenants.agencies.models import Agency, AgencyKey, ApiKey, Workspace
 from tenants.events.models import Event
 from tenants.idempotency.models import IdempotencyRecord
 from tenants.media.models import Asset, AssetVersion
-from tenants.posts.models import Attempt, Post, Publication, Variant
+from tenants.operations.models import Operation
+from tenants.posts.models import Attempt, Post, PostFindings, Publication, Variant
 from tenants.sandbox.models import SandboxPost, SandboxProfile
 
 __all__ = [
@@ -28,7 +29,9 @@ __all__ = [
     "Event",
     "Heartbeat",
     "IdempotencyRecord",
+    "Operation",
     "Post",
+    "PostFindings",
     "Publication",
     "SandboxPost",
     "SandboxProfile",

@@ -16,6 +16,8 @@ from networks import connectors
 from networks.base import Network
 from networks.client import Client
 
+STEP_DEADLINE_S = 60.0
+"""An upload of the largest image over a slow line."""
 LEASE_MARGIN = timedelta(seconds=5)
 """Time that a lease must leave before and after the one call."""
 
@@ -32,6 +34,11 @@ class Context:
     ring: KeyRing
     store: MediaStore
     calls: asyncio.Semaphore
+
+    @property
+    def step_deadline_s(self) -> float:
+        """Longest time of one repeatable step: it must end within its lease."""
+        return min(STEP_DEADLINE_S, self.settings.lease_s - 2 * LEASE_MARGIN.total_seconds())
 
     async def close(self) -> None:
         """Close what is open."""

@@ -13,25 +13,28 @@ from workers.duties import run_batch
 from workers.kinds import QUEUES
 
 log = logging.getLogger("octavo.worker")
+LOOK_EVERY_S = 2.0
 
 
 async def take_late(context: Context, stopping: asyncio.Event) -> None:
-    """Run in every worker: take duties that are late straight from the database, so that a dead broker costs only delay."""
+    """Run in every worker until `stopping`; each kind by itself, so that a slow one holds up no other."""
+    await asyncio.gather(*(_take(context, kind, stopping) for kind in QUEUES))
+
+
+async def _take(context: Context, kind: str, stopping: asyncio.Event) -> None:
     late = timedelta(seconds=context.settings.fallback_after_s)
+    size, lease, queued = context.settings.batch_size, context.settings.lease, context.settings.duties_queued
     while not stopping.is_set():
-        taken = 0
-        for kind in QUEUES:
-            try:
-                async with context.duties_pool.acquire() as db:
-                    claimed = await duties.claim(
-                        db, kind, context.settings.batch_size, context.settings.lease,
-                        context.settings.duties_queued, late,
-                    )  # fmt: skip
-                taken += len(claimed)
-                if claimed:
-                    await run_batch(context, kind, claimed)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                log.warning("database away", extra={"error": type(error).__name__})
-        if taken == 0:
+        claimed: list[duties.Claimed] = []
+        try:
+            async with context.duties_pool.acquire() as db:
+                claimed = await duties.claim(db, kind, size, lease, queued, late)
+                if not claimed:
+                    await duties.unpark_lost(db, kind)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            log.warning("database away", extra={"error": type(error).__name__})
+        if claimed:
+            await run_batch(context, kind, claimed)
+        else:
             with suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), context.settings.poll_s)
+                await asyncio.wait_for(stopping.wait(), LOOK_EVERY_S)

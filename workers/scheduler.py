@@ -90,8 +90,8 @@ class Scheduler:
                 metrics.CLAIMED.labels(kind).inc(len(claimed))
                 await self._hand_on(db, kind, claimed)
                 total += len(claimed)
+        await self._mend(db)
         if total == 0:
-            await self._mend(db)
             await self._wait(db)
         return total
 

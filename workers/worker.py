@@ -18,6 +18,8 @@ from workers.duties import run_batch
 from workers.late import take_late
 
 log = logging.getLogger("octavo.worker")
+LATE_SHARE = 0.2
+"""Part of the grace that is kept for late duties, which are told to stop before the messages are."""
 
 
 class Runtime(AsyncIO):
@@ -50,7 +52,7 @@ class Runtime(AsyncIO):
         thread = get_event_loop_thread()
         assert thread is not None
         try:
-            self._late.result(timeout=self.settings.shutdown_s)
+            self._late.result(timeout=self.settings.shutdown_s * LATE_SHARE)
         except Exception as error:  # whatever it was, the process ends now
             log.warning("late duties ended", extra={"error": type(error).__name__})
         thread.run_coroutine(self.context.close())
@@ -74,5 +76,5 @@ def work(settings: Settings) -> None:
     log.info("worker is up")
     stop.wait()
     log.info("worker is stopping")
-    worker.stop(timeout=int(settings.shutdown_s * 1000))
+    worker.stop(timeout=int(settings.shutdown_s * (1 - LATE_SHARE) * 1000))
     broker.close()

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import Query, Request, Response
 from pydantic import Field
 
-from api.conditions import check_version, expected_version, set_etag
+from api.conditions import IfMatch, check_version, set_etag
 from api.dependencies import DB, Idem, can
 from api.pagination import Page, PageQuery, page_of, read_cursor
 from api.routing import v1
@@ -34,9 +34,8 @@ async def _read(request: Request, db: DB, actor: Actor, workspace_id: UUID, acco
     return queries.read_account(seen, request.app.state.networks, actor)
 
 
-async def _check(request: Request, db: DB, actor: Actor, workspace_id: UUID, account_id: UUID) -> None:
+async def _check(expected: int | None, db: DB, actor: Actor, workspace_id: UUID, account_id: UUID) -> None:
     """Honour If-Match under the row's lock, which the change after it takes again for nothing."""
-    expected = expected_version(request, required=False)
     if expected is not None:
         check_version(expected, await service.lock_version(db, actor, workspace_id, account_id))
 
@@ -75,10 +74,11 @@ async def get_account(
 @router.patch(PATH, response_model=AccountRead, summary="Change an account")
 async def update_account(
     workspace_id: WorkspaceId, account_id: AccountId, db: DB,
-    actor: Annotated[Actor, can(Permission.ACCOUNT_MANAGE)], idem: Idem, body: AccountUpdate, request: Request,
+    actor: Annotated[Actor, can(Permission.ACCOUNT_MANAGE)], idem: Idem, expected: IfMatch,
+    body: AccountUpdate, request: Request,
 ) -> Response:  # fmt: skip
     """Change the name or the metadata by JSON merge patch. A name that is given here outlasts a reconnect."""
-    await _check(request, db, actor, workspace_id, account_id)
+    await _check(expected, db, actor, workspace_id, account_id)
     await service.update_account(db, actor, workspace_id, account_id, body, now())
     read = await _read(request, db, actor, workspace_id, account_id)
     return await idem.respond(read, etag=read.version)
@@ -87,10 +87,10 @@ async def update_account(
 @router.post(PATH + "/pause", response_model=AccountRead, summary="Pause an account")
 async def pause_account(
     workspace_id: WorkspaceId, account_id: AccountId, db: DB,
-    actor: Annotated[Actor, can(Permission.ACCOUNT_MANAGE)], idem: Idem, request: Request,
+    actor: Annotated[Actor, can(Permission.ACCOUNT_MANAGE)], idem: Idem, expected: IfMatch, request: Request,
 ) -> Response:  # fmt: skip
     """Publish nothing to it until it is resumed. What is scheduled waits as `blocked`."""
-    await _check(request, db, actor, workspace_id, account_id)
+    await _check(expected, db, actor, workspace_id, account_id)
     moment = now()
     _, effect = await service.pause(db, actor, workspace_id, account_id, moment)
     await effects.apply(release, await raw(db), actor.agency_id, [effect] if effect else [], moment)
@@ -101,10 +101,10 @@ async def pause_account(
 @router.post(PATH + "/resume", response_model=AccountRead, summary="Resume an account")
 async def resume_account(
     workspace_id: WorkspaceId, account_id: AccountId, db: DB,
-    actor: Annotated[Actor, can(Permission.ACCOUNT_MANAGE)], idem: Idem, request: Request,
+    actor: Annotated[Actor, can(Permission.ACCOUNT_MANAGE)], idem: Idem, expected: IfMatch, request: Request,
 ) -> Response:  # fmt: skip
     """End a pause: what waited for it is scheduled again. It may need a reconnect first, and then says so."""
-    await _check(request, db, actor, workspace_id, account_id)
+    await _check(expected, db, actor, workspace_id, account_id)
     moment = now()
     _, effect = await service.resume(db, actor, workspace_id, account_id, moment)
     await effects.apply(release, await raw(db), actor.agency_id, [effect] if effect else [], moment)
@@ -115,10 +115,10 @@ async def resume_account(
 @router.delete(PATH, status_code=204, summary="Disconnect an account")
 async def disconnect_account(
     workspace_id: WorkspaceId, account_id: AccountId, db: DB,
-    actor: Annotated[Actor, can(Permission.ACCOUNT_MANAGE)], idem: Idem, request: Request,
+    actor: Annotated[Actor, can(Permission.ACCOUNT_MANAGE)], idem: Idem, expected: IfMatch, request: Request,
 ) -> Response:  # fmt: skip
     """Close its authorisation and delete what was stored of it. The account and its history stay, as `disconnected`."""
-    await _check(request, db, actor, workspace_id, account_id)
+    await _check(expected, db, actor, workspace_id, account_id)
     moment = now()
     effect = await service.disconnect(db, actor, workspace_id, account_id, moment)
     await effects.apply(release, await raw(db), actor.agency_id, [effect] if effect else [], moment)

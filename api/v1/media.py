@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ValidationError
 
-from api.conditions import check_version, expected_version, set_etag
+from api.conditions import IfMatch, check_version, set_etag
 from api.dependencies import DB, Idem, IdemApart, can, can_apart
 from api.multipart import read_upload
 from api.pagination import Page, PageQuery, page_of, read_cursor
@@ -182,10 +182,9 @@ def content_disposition(filename: str) -> str:
 @router.patch("/workspaces/{workspace_id}/media/{asset_id}", response_model=AssetRead, summary="Change a file")
 async def update_media(
     workspace_id: WorkspaceId, asset_id: AssetId, db: DB, actor: Annotated[Actor, can(Permission.MEDIA_CREATE)],
-    idem: Idem, body: AssetUpdate, request: Request,
+    idem: Idem, expected: IfMatch, body: AssetUpdate,
 ) -> Response:  # fmt: skip
     """Change name or description by JSON merge patch. `If-Match` is honoured."""
-    expected = expected_version(request, required=False)
     asset = await service.lock_asset(db, actor, workspace_id, asset_id)
     check_version(expected, asset.version)
     read = await service.update_asset(db, actor, asset, body, now())
@@ -198,11 +197,11 @@ async def delete_media(
     asset_id: AssetId,
     actor: Annotated[Actor, can_apart(Permission.MEDIA_DELETE)],
     idem: IdemApart,
+    expected: IfMatch,
     request: Request,
 ) -> Response:
     """Delete a file and its bytes, unless a post that is not archived carries it. `If-Match` is honoured."""
     state = request.app.state
-    expected = expected_version(request, required=False)
     async with state.database.session(actor.tenant) as session:
         await idem.begin(session)
         asset = await service.lock_asset(session, actor, workspace_id, asset_id)

@@ -7,7 +7,7 @@ import orjson
 from fastapi import Query, Request, Response
 from pydantic import Field
 
-from api.conditions import expected_version
+from api.conditions import IfMatchRequired
 from api.dependencies import Bare, IdemBare, can_bare
 from api.pagination import Page, PageQuery, page_of, read_cursor
 from api.routing import v1
@@ -17,8 +17,8 @@ from core.db import Row
 from core.ids import encode
 from core.wire import AccountId, Instant, PostId, WorkspaceId
 from tenants.permissions import Actor, Permission
-from tenants.posts import editing, queries, rows, service
-from tenants.posts.schemas import PostCreate, PostRead, PostUpdate, ScheduleWish
+from tenants.posts import editing, preflight, queries, rows, service
+from tenants.posts.schemas import PostCreate, PostRead, PostUpdate, ScheduleWish, ValidationRead
 
 router = v1("Posts")
 PATH = "/workspaces/{workspace_id}/posts"
@@ -35,17 +35,14 @@ class PostQuery(PageQuery):
 
 
 async def read_posts(db: BareConnection, actor: Actor, found: list[Row]) -> list[dict[str, Any]]:
-    """Bring posts to the wire with their publications and variants: two statements for a whole page."""
+    """Bring posts to the wire with their publications and variants: one statement for a whole page."""
     ids = [row["id"] for row in found]
     if not ids:
         return []
     publications: dict[UUID, list[Row]] = {id: [] for id in ids}
-    variants: dict[UUID, list[Row]] = {id: [] for id in ids}
-    for row in await queries.publications_of(db, actor.agency_id, ids):
+    for row in await queries.shown_of(db, actor.agency_id, ids):
         publications[row["post_id"]].append(row)
-    for row in await queries.variants_of(db, actor.agency_id, ids):
-        variants[row["post_id"]].append(row)
-    return [rows.post(row, publications[row["id"]], variants[row["id"]], actor) for row in found]
+    return [rows.post(row, publications[row["id"]], actor) for row in found]
 
 
 async def read_post(db: BareConnection, actor: Actor, workspace_id: UUID, post_id: UUID) -> dict[str, Any]:
@@ -76,13 +73,27 @@ async def create_post(
     return await _answer(db, actor, idem, workspace_id, post_id, 201)
 
 
+@router.post(PATH + "/validate", response_model=ValidationRead, summary="Validate a post")
+async def validate_post(
+    workspace_id: WorkspaceId, db: Bare, actor: Annotated[Actor, can_bare(Permission.POST_CREATE)], body: PostCreate,
+    request: Request,
+) -> ValidationRead:  # fmt: skip
+    """Say what would become of a post, account by account, and store nothing: the networks' limits, what readers see before
+    "more", links, missing alternative texts, accounts and tokens that will not last, and posts that say nearly the same.
+
+    An `error` is what creating with this schedule would refuse. The same is looked at every night for what is scheduled; when
+    something turns bad there, the event is `post.findings_changed`.
+    """
+    verdict = await preflight.validate_post(db, actor, request.app.state.networks, workspace_id, body, now())
+    return ValidationRead.model_validate(verdict)
+
+
 @router.get(PATH, response_model=Page[PostRead], summary="List posts")
 async def list_posts(
     workspace_id: WorkspaceId, db: Bare, actor: Annotated[Actor, can_bare(Permission.POST_READ)], request: Request,
     response: Response, query: Annotated[PostQuery, Query()],
 ) -> Response:  # fmt: skip
     """The workspace's posts with their deliveries, newest first."""
-    await queries.workspace_zone(db, actor, workspace_id)
     wanted = queries.Filter(actor.agency_id, workspace_id)
     wanted.add("p.id < ?", read_cursor(request, actor, query))
     wanted.add("p.state = ?", query.state)
@@ -94,6 +105,8 @@ async def list_posts(
         query.account_id,
     )
     found = await queries.list_posts(db, actor, workspace_id, wanted, query.limit + 1)
+    if not found:
+        await queries.workspace_zone(db, actor, workspace_id)  # an empty page, or a workspace that is not there
     page = page_of(request, response, actor, query, found, [row["id"] for row in found])
     page["data"] = await read_posts(db, actor, page["data"])
     return Response(orjson.dumps(page), media_type="application/json", headers=dict(response.headers))
@@ -111,10 +124,9 @@ async def get_post(
 @router.patch(PATH + "/{post_id}", response_model=PostRead, summary="Change a post")
 async def update_post(
     workspace_id: WorkspaceId, post_id: PostId, db: Bare, actor: Annotated[Actor, can_bare(Permission.POST_UPDATE)],
-    idem: IdemBare, body: PostUpdate, request: Request,
+    idem: IdemBare, expected: IfMatchRequired, body: PostUpdate, request: Request,
 ) -> Response:  # fmt: skip
     """Change a post by JSON merge patch, while nothing of it has begun to go out. `If-Match` is required."""
-    expected = expected_version(request, required=True)
     networks = request.app.state.networks
     await editing.update_post(db, actor, networks, workspace_id, post_id, body, expected, now())
     return await _answer(db, actor, idem, workspace_id, post_id)

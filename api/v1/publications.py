@@ -16,8 +16,8 @@ from core.ids import encode
 from core.wire import AccountId, Instant, PublicationId, WorkspaceId
 from tenants.permissions import Actor, Permission
 from tenants.posts import people, queries, rows
+from tenants.posts.moves import Cancelled, DeletionAsked, Resolved, RetryAsked
 from tenants.posts.schemas import PublicationDetail, PublicationRead, Resolution
-from tenants.posts.states import Cancelled, DeletionAsked, Resolved, RetryAsked
 
 router = v1("Publications")
 PATH = "/workspaces/{workspace_id}/publications/{publication_id}"
@@ -76,7 +76,8 @@ async def get_publication(
 
 
 async def _act(db: BareConnection, actor: Actor, idem: IdemBare, workspace_id: UUID, publication_id: UUID, event: Any) -> Response:
-    await people.act(db, actor, workspace_id, publication_id, event, now())
+    networks = idem.request.app.state.networks
+    await people.act(db, actor, networks, workspace_id, publication_id, event, now())
     return await idem.respond(orjson.dumps(await read_publication(db, actor, workspace_id, publication_id)))
 
 
@@ -114,6 +115,7 @@ async def delete_publication(
     actor: Annotated[Actor, can_bare(Permission.POST_DELETE)], idem: IdemBare,
 ) -> Response:  # fmt: skip
     """Take the post away from the network. The publication is `unpublishing`, then `removed`."""
-    await people.act(db, actor, workspace_id, publication_id, DeletionAsked(), now())
+    networks = idem.request.app.state.networks
+    await people.act(db, actor, networks, workspace_id, publication_id, DeletionAsked(), now())
     read = await read_publication(db, actor, workspace_id, publication_id)
     return await idem.respond(orjson.dumps(read), status=202)

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 
-from api.conditions import check_version, expected_version, set_etag
+from api.conditions import IfMatch, check_version, set_etag
 from api.dependencies import DB, Idem, can
 from api.pagination import Page, PageQuery, page_of, read_cursor
 from api.routing import v1
@@ -53,10 +53,9 @@ async def get_workspace(
 @router.patch("/workspaces/{workspace_id}", response_model=WorkspaceRead, summary="Change a workspace")
 async def update_workspace(
     workspace_id: WorkspaceId, db: DB, actor: Annotated[Actor, can(Permission.WORKSPACE_UPDATE)], idem: Idem,
-    body: WorkspaceUpdate, request: Request,
+    expected: IfMatch, body: WorkspaceUpdate,
 ) -> Response:  # fmt: skip
     """Change a workspace by JSON merge patch. `If-Match` is honoured."""
-    expected = expected_version(request, required=False)
     row = await find(db, Workspace, actor, workspace_id, lock=True)
     check_version(expected, row.version)
     read = WorkspaceRead.model_validate(await update(db, actor, workspace_id, body, now()))

@@ -14,7 +14,7 @@ from core.crypto import KeyRing
 from core.db import raw
 from core.ids import new_id
 from networks.base import Credentials, Target
-from tenants.accounts.effects import CONNECTED, Effect
+from tenants.accounts.effects import ACTIVE, CONNECTED, Effect
 from tenants.accounts.models import Account, Connection
 from tenants.accounts.sealing import Vault, open_vault
 from tenants.accounts.service import close_connections
@@ -95,7 +95,7 @@ async def _attach(session: AsyncSession, vault: Vault, grant: Grant, target: Tar
     event = "account.connected" if fresh else "account.reconnected"
     data = {"network": grant.network, "state": account.state}
     await emit(db, grant.agency_id, [(grant.workspace_id, event, account.id, data)])
-    return Attached(account, Effect(account.id, release=CONNECTED))
+    return Attached(account, Effect(account.id, release=CONNECTED if account.state == "paused" else ACTIVE))
 
 
 async def _account(session: AsyncSession, grant: Grant, target: Target, now: datetime) -> tuple[Account, bool]:

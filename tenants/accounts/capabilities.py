@@ -8,7 +8,7 @@ from core.wire import Output
 from networks.base import Capabilities
 
 
-class TextRead(Output):
+class TextRuleRead(Output):
     """How long a text may be."""
 
     max_length: int
@@ -18,7 +18,7 @@ class TextRead(Output):
     links: str = Field(description="`live`: links can be clicked; `plain`: they cannot; `costly`: they cost reach.")
 
 
-class MediaRead(Output):
+class MediaRuleRead(Output):
     """Which files may stand in one post."""
 
     kinds: list[str]
@@ -44,8 +44,8 @@ class NetworkRead(Output):
     title: str = Field(examples=["Bluesky"])
     connect: list[str] = Field(description="`credentials`: a person types them; `redirect`: a person agrees there.")
     credentials: list[FieldRead] = Field(description="The fields of `credentials`.")
-    text: TextRead
-    media: MediaRead
+    text: TextRuleRead
+    media: MediaRuleRead
     dedupe: str = Field(description="How a double post is ruled out when an answer was lost.")
     delete: bool = Field(description="Published posts can be taken away.")
     edit: str = Field(description="What of a published post can be changed.", examples=["none"])
@@ -56,8 +56,8 @@ class NetworkRead(Output):
 class AccountCapabilities(Output):
     """What can be done with one account: its network's facts, and what the authorisation grants."""
 
-    text: TextRead
-    media: MediaRead
+    text: TextRuleRead
+    media: MediaRuleRead
     dedupe: str
     delete: bool
     edit: str
@@ -71,15 +71,15 @@ class NetworkList(Output):
     next_cursor: Literal[None] = None
 
 
-def _rules(facts: Capabilities) -> tuple[TextRead, MediaRead]:
-    media = MediaRead(
+def _rules(facts: Capabilities) -> tuple[TextRuleRead, MediaRuleRead]:
+    media = MediaRuleRead(
         kinds=sorted(facts.media.kinds),
         max_count=facts.media.max_count,
         content_types=sorted(facts.media.content_types),
         max_bytes=facts.media.max_bytes,
         max_alt_length=facts.media.max_alt_length,
     )
-    return TextRead.model_validate(facts.text), media
+    return TextRuleRead.model_validate(facts.text), media
 
 
 def read_network(facts: Capabilities) -> NetworkRead:

@@ -20,7 +20,9 @@ AUTH = "auth"
 DISCONNECTED = "disconnected"
 TOKEN = "token"  # the name of a reason, no secret
 CONNECTED = frozenset({AUTH, "permission", DISCONNECTED})
-"""What a fresh authorisation ends; a pause is ended by people alone."""
+"""What a fresh authorisation ends of an account that stays paused."""
+ACTIVE = CONNECTED | {PAUSED}
+"""What an account that is active again ends, whichever way it came there."""
 
 
 class Posts(Protocol):

@@ -78,7 +78,7 @@ async def resume(
     """End a pause. An account that lost its authorisation meanwhile becomes `needs_reconnect`. Raises Conflict."""
     row = await find(session, Account, actor, account_id, workspace_id=workspace_id, lock=True)
     if row.state in PAUSABLE:
-        return row, None
+        return row, Effect(row.id, release=frozenset({PAUSED}))
     if row.state != "paused":
         raise Conflict(f"An account that is {row.state} cannot be resumed.")
     query = select(Connection.id).where(

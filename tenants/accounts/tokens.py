@@ -82,14 +82,18 @@ update accounts set state = $4, state_reason = $5, version = version + 1, update
 where agency_id = $1 and id = $2 and state = $3 returning network
 """
 ASK = """
-update connections set expires_at = least(expires_at, $3::timestamptz)
-where agency_id = $1 and id = $2 and state = 'active'
-  and case when $4::integer is null then refreshed_at is null or refreshed_at < $5 else version = $4 end
-returning id
+with before as (
+  select id, expires_at <= $3 and version is not distinct from coalesce($4, version) asked from connections
+  where agency_id = $1 and id = $2 for update)
+update connections c set expires_at = least(c.expires_at, $3::timestamptz) from before
+where c.agency_id = $1 and c.id = before.id and c.state = 'active'
+  and case when $4::integer is null then c.refreshed_at is null or c.refreshed_at < $5 else c.version = $4 end
+returning before.asked
 """
 UNDER_WAY = """
 select 1 from duties
-where agency_id = $1 and kind = $2 and subject_id = $3 and state = 'leased' and lease_until > now()
+where agency_id = $1 and kind = $2 and subject_id = $3
+  and (state = 'leased' and lease_until > now() or $4::boolean and begun > 0 and due_at > now())
 """
 
 
@@ -155,10 +159,12 @@ async def ask_refresh(db: Statements, agency_id: UUID, connection_id: UUID, now:
 
     `version` is that of the connection when the refused call was made: after a refresh since, this does nothing.
     """
-    if not await db.fetch(ASK, agency_id, connection_id, now, version, now - ASK_GUARD):
+    asked = await db.fetch(ASK, agency_id, connection_id, now, version, now - ASK_GUARD)
+    if not asked:
         return
     # A statement of its own: it sees what was committed while the one before waited for the row.
-    if not await db.fetch(UNDER_WAY, agency_id, KIND, connection_id):
+    # One that was asked for before and waits keeps its own wait: the network said when, or did not answer.
+    if not await db.fetch(UNDER_WAY, agency_id, KIND, connection_id, bool(asked[0]["asked"])):
         await duties.put(db, KIND, agency_id, [(connection_id, now, None)], now)
 
 

@@ -15,9 +15,11 @@ from networks.base import Draft, Media, Network
 from tenants.media.service import load
 from tenants.permissions import Actor
 
-USABLE = frozenset({"active", "expiring"})
-"""States of an account that takes new posts; others take them too, but they will wait."""
 REFUSING = frozenset({"disconnected"})
+
+
+class MediaMissing(Exception):
+    """A file that the post is pinned to is not there any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,9 @@ def draft_of(content: Content, facts: Mapping[UUID, Any]) -> Draft:
     """Make the network's draft."""
     media = []
     for item in content.media:
-        fact = facts[UUID(item["asset_version_id"])]
+        fact = facts.get(UUID(item["asset_version_id"]))
+        if fact is None:
+            raise MediaMissing
         media.append(
             Media(
                 asset_version_id=item["asset_version_id"],

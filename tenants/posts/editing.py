@@ -30,7 +30,7 @@ from tenants.posts.states import EDITABLE
 CONTENT = frozenset({"text", "media", "account_ids", "variants"})
 UPDATE = """
 update posts set text = $3, media = $4::text::jsonb, external_ref = $5, details = $6::text::jsonb, version = version + 1,
-  updated_at = $7
+  updated_at = $7, duplicate_policy = $8
 where agency_id = $1 and id = $2
 """
 SET_VARIANTS = """
@@ -78,7 +78,7 @@ async def update_post(
     if given & CONTENT and post["state"] == "scheduled":
         fresh = await queries.get_post(db, actor, workspace_id, post_id)
         current = await queries.publications_of(db, actor.agency_id, [post_id])
-        await check_stored(db, actor, networks, workspace_id, fresh, [row["account_id"] for row in current])
+        await check_stored(db, actor, networks, workspace_id, fresh, [row["account_id"] for row in current], fresh["due_at"])
     await emit(db, actor.agency_id, [(workspace_id, "post.updated", post_id, {"fields": sorted(given)})])
 
 
@@ -102,6 +102,7 @@ async def _store(db: asyncpg.Connection, actor: Actor, post: asyncpg.Record, wis
             reference,
             json_text(details),
             now,
+            wish.duplicate_policy or post["duplicate_policy"],
         )
     except asyncpg.UniqueViolationError as error:
         raise Conflict(code="external_ref_exists") from error

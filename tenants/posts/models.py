@@ -22,6 +22,7 @@ class Post(SQLModel, table=True):
     __table_args__ = (
         ForeignKeyConstraint(["agency_id", "workspace_id"], ["workspaces.agency_id", "workspaces.id"]),
         CheckConstraint(f"state in ({_listed(POST_STATES)})", name="state"),
+        CheckConstraint("duplicate_policy in ('reject', 'warn', 'allow')", name="duplicate_policy"),
         Index("ix_posts_page", "agency_id", "workspace_id", "id"),
         Index(
             "uq_posts_external_ref",
@@ -44,6 +45,7 @@ class Post(SQLModel, table=True):
     time_zone: str | None = Field(default=None)
     external_ref: str | None = Field(default=None)
     details: dict[str, Any] = json_column("{}")
+    duplicate_policy: str = Field(default="warn")
     version: int = Field(default=1)
     created_by: UUID | None = Field(default=None)
     created_at: datetime = instant(default_now=True)
@@ -85,6 +87,7 @@ class Publication(SQLModel, table=True):
         Index("ix_publications_post", "agency_id", "post_id"),
         Index("ix_publications_account", "agency_id", "account_id", "state"),
         Index("ix_publications_page", "agency_id", "id"),
+        Index("ix_publications_due", "agency_id", "workspace_id", "due_at", postgresql_where=text("due_at is not null")),
         Index(
             "uq_publications_external",
             "agency_id",
@@ -120,6 +123,24 @@ class Publication(SQLModel, table=True):
     version: int = Field(default=1)
     created_at: datetime = instant(default_now=True)
     updated_at: datetime = instant(default_now=True)
+
+
+class PostFindings(SQLModel, table=True):
+    """What the nightly look at a scheduled post said last: how bad, and which findings were bad."""
+
+    __tablename__ = "post_findings"
+    __table_args__ = (
+        ForeignKeyConstraint(["agency_id", "workspace_id"], ["workspaces.agency_id", "workspaces.id"]),
+        ForeignKeyConstraint(["agency_id", "post_id"], ["posts.agency_id", "posts.id"], ondelete="CASCADE"),
+        CheckConstraint("severity in ('none', 'info', 'warning', 'error')", name="severity"),
+    )
+
+    agency_id: UUID = Field(primary_key=True)
+    post_id: UUID = Field(primary_key=True)
+    workspace_id: UUID
+    severity: str
+    bad: list[str] = json_column("[]")
+    changed_at: datetime = instant(default_now=True)
 
 
 class Attempt(SQLModel, table=True):

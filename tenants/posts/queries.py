@@ -14,7 +14,7 @@ from core.errors import Missing
 from tenants.permissions import Actor, owned_sql
 
 POST_COLUMNS = """p.id, p.workspace_id, p.state, p.text, p.media::text media, p.due_at, p.local_at, p.time_zone,
-p.external_ref, p.details::text details, p.version, p.created_at, p.updated_at"""
+p.external_ref, p.details::text details, p.duplicate_policy, p.version, p.created_at, p.updated_at"""
 PUBLICATION_COLUMNS = """d.id, d.workspace_id, d.post_id, d.account_id, d.network, d.state, d.due_at, d.next_at, d.attempts,
 d.block_reason, d.external_id, d.external_url, d.published_at, d.resolution, d.error::text error"""
 DELIVERY_COLUMNS = PUBLICATION_COLUMNS + ", d.retries, d.looks, d.unknown_since"
@@ -26,8 +26,8 @@ select id, network, state, external_id, name, handle from accounts where {owned}
 INSERT = """
 with post as (
   insert into posts (agency_id, workspace_id, id, state, text, media, due_at, local_at, time_zone, external_ref, details,
-    version, created_by, created_at, updated_at)
-  values ($1, $2, $3, $4, $5, $6::text::jsonb, $7, $8, $9, $10, $11::text::jsonb, 1, $12, $13, $13)
+    duplicate_policy, version, created_by, created_at, updated_at)
+  values ($1, $2, $3, $4, $5, $6::text::jsonb, $7, $8, $9, $10, $11::text::jsonb, $23, 1, $12, $13, $13)
   on conflict (agency_id, workspace_id, external_ref) where external_ref is not null do nothing returning id),
 variant as (
   insert into variants (agency_id, workspace_id, id, post_id, account_id, text, media, options)
@@ -51,6 +51,12 @@ GET = "select " + POST_COLUMNS + " from posts p where {owned} and p.id = $3"
 PUBLICATIONS_OF = (
     "select " + DELIVERY_COLUMNS + " from publications d where d.agency_id = $1 and d.post_id = any($2::uuid[]) order by d.id"
 )
+SHOWN_OF = f"""
+select {PUBLICATION_COLUMNS}, v.id variant_id, v.text variant_text, v.media::text variant_media, v.options::text variant_options
+from publications d left join variants v on v.agency_id = d.agency_id and v.id = d.variant_id
+  and (v.text is not null or v.media is not null or v.options <> '{{}}'::jsonb)
+where d.agency_id = $1 and d.post_id = any($2::uuid[]) order by d.id
+"""
 VARIANTS_OF = """
 select v.id, v.post_id, v.account_id, v.text, v.media::text media, v.options::text options from variants v
 where v.agency_id = $1 and v.post_id = any($2::uuid[])
@@ -92,6 +98,11 @@ async def get_post(db: Statements, actor: Actor, workspace_id: UUID, post_id: UU
 async def publications_of(db: Statements, agency_id: UUID, post_ids: Sequence[UUID], *, lock: bool = False) -> list[asyncpg.Record]:
     """The publications of posts that the caller was shown to own."""
     return await db.fetch(PUBLICATIONS_OF + (" for update" if lock else ""), agency_id, list(post_ids))
+
+
+async def shown_of(db: Statements, agency_id: UUID, post_ids: Sequence[UUID]) -> list[asyncpg.Record]:
+    """The publications of posts that the caller was shown to own, each with its variant where that differs from the post."""
+    return await db.fetch(SHOWN_OF, agency_id, list(post_ids))
 
 
 async def variants_of(db: Statements, agency_id: UUID, post_ids: Sequence[UUID]) -> list[asyncpg.Record]:

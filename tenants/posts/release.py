@@ -7,8 +7,9 @@ from uuid import UUID
 from core import duties
 from core.duties import Statements
 from tenants.posts.delivery import KIND, Change, delivery_of, write
+from tenants.posts.moves import Held, Released
 from tenants.posts.queries import DELIVERY_COLUMNS
-from tenants.posts.states import Decision, NotAllowed, Released, decide
+from tenants.posts.states import Decision, NotAllowed, decide
 
 BULK_MAX = 10_000
 """Publications of one account that wait; more than two years of ten posts a day."""
@@ -45,9 +46,9 @@ async def release(db: Statements, agency_id: UUID, account_id: UUID, reasons: fr
 
 async def hold(db: Statements, agency_id: UUID, account_id: UUID, reason: str, now: datetime) -> int:
     """Block what is scheduled at an account that may not publish now. What a worker holds already is left to it."""
-    held = []
-    for change in await _changes(db, agency_id, account_id, ["scheduled", "retry_wait"]):
-        blocked = replace(change.before, state="blocked", block_reason=reason, next_at=None)
-        held.append(replace(change, decision=Decision(blocked, emits=("publication.blocked",))))
+    held = [
+        replace(change, decision=decide(change.before, Held(reason), now))
+        for change in await _changes(db, agency_id, account_id, ["scheduled", "retry_wait"])
+    ]
     await write(db, agency_id, held, now)
     return len(held)

@@ -3,8 +3,8 @@
 A page of fifty posts is the most asked-for answer, so it is built without models; tests hold it against the schemas.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -14,15 +14,16 @@ import orjson
 
 from core.ids import suffix
 from tenants.permissions import Actor, Permission
-from tenants.posts.states import CANCELLABLE, EDITABLE, IN_WORK, RETRIABLE, SCHEDULABLE, rollup
+from tenants.posts.rollup import rollup
+from tenants.posts.states import CANCELLABLE, EDITABLE, IN_WORK, RETRIABLE, SCHEDULABLE
 
 shared = lru_cache(maxsize=8192)(suffix)
 """Ids that repeat over the rows of a page (accounts, workspaces) are encoded once."""
 
 
 def instant(value: datetime | None) -> str | None:
-    """RFC 3339 in UTC with milliseconds."""
-    return None if value is None else value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
+    """RFC 3339 with milliseconds; the database's driver gives every instant in UTC."""
+    return None if value is None else value.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def _media(text: str | None) -> list[dict[str, Any]] | None:
@@ -40,40 +41,41 @@ def _media(text: str | None) -> list[dict[str, Any]] | None:
     ]
 
 
-def publication_actions(state: str, actor: Actor) -> list[str]:
-    """What this caller may do with a publication in `state` now."""
+@lru_cache(maxsize=4096)
+def publication_actions(state: str, permissions: frozenset[Permission]) -> tuple[str, ...]:
+    """What a caller with `permissions` may do with a publication in `state` now."""
     actions = []
-    if actor.may(Permission.POST_SCHEDULE):
+    if Permission.POST_SCHEDULE in permissions:
         if state in RETRIABLE:
             actions.append("retry")
         if state in CANCELLABLE:
             actions.append("cancel")
-    if state in {"needs_human", "outcome_unknown"} and actor.may(Permission.PUBLICATION_RESOLVE):
+    if state in {"needs_human", "outcome_unknown"} and Permission.PUBLICATION_RESOLVE in permissions:
         actions.append("resolve")
-    if state == "published" and actor.may(Permission.POST_DELETE):
+    if state == "published" and Permission.POST_DELETE in permissions:
         actions.append("delete")
-    return actions
+    return tuple(actions)
 
 
-def post_actions(state: str, states: Sequence[str], actor: Actor) -> list[str]:
-    """What this caller may do with a post in `state` now."""
+@lru_cache(maxsize=4096)
+def post_actions(state: str, states: frozenset[str], permissions: frozenset[Permission]) -> tuple[str, ...]:
+    """What a caller with `permissions` may do with a post in `state`, whose publications are in `states`, now."""
     if state == "archived":
-        return []
+        return ()
     actions = []
-    editable = all(each in EDITABLE for each in states)
-    if editable and actor.may(Permission.POST_UPDATE):
+    if states <= EDITABLE and Permission.POST_UPDATE in permissions:
         actions.append("update")
-    if actor.may(Permission.POST_SCHEDULE):
-        if any(each in SCHEDULABLE for each in states) and not any(each in IN_WORK for each in states):
+    if Permission.POST_SCHEDULE in permissions:
+        if states & SCHEDULABLE and not states & IN_WORK:
             actions.append("schedule")
-        if any(each in CANCELLABLE and each != "planned" for each in states):
+        if states & (CANCELLABLE - {"planned"}):
             actions.append("cancel")
-    if not any(each in IN_WORK or each == "outcome_unknown" for each in states):
-        if actor.may(Permission.POST_UPDATE):
+    if not states & (IN_WORK | {"outcome_unknown"}):
+        if Permission.POST_UPDATE in permissions:
             actions.append("archive")
-        if actor.may(Permission.POST_DELETE) and all(each in EDITABLE for each in states):
+        if Permission.POST_DELETE in permissions and states <= EDITABLE:
             actions.append("delete")
-    return actions
+    return tuple(actions)
 
 
 def publication(row: Mapping[str, Any] | asyncpg.Record, actor: Actor) -> dict[str, Any]:
@@ -95,24 +97,22 @@ def publication(row: Mapping[str, Any] | asyncpg.Record, actor: Actor) -> dict[s
         "lateness_ms": int((published_at - due_at).total_seconds() * 1000) if published_at and due_at else None,
         "resolution": row["resolution"],
         "error": None if error is None else orjson.loads(error),
-        "allowed_actions": publication_actions(state, actor),
+        "allowed_actions": publication_actions(state, actor.permissions),
     }
 
 
 def _variant(row: asyncpg.Record) -> dict[str, Any]:
     return {
-        "id": "var_" + suffix(row["id"]),
+        "id": "var_" + suffix(row["variant_id"]),
         "account_id": "acc_" + shared(row["account_id"]),
-        "text": row["text"],
-        "media": _media(row["media"]),
-        "options": orjson.loads(row["options"]),
+        "text": row["variant_text"],
+        "media": _media(row["variant_media"]),
+        "options": orjson.loads(row["variant_options"]),
     }
 
 
-def post(
-    row: asyncpg.Record, publications: Iterable[asyncpg.Record], variants: Iterable[asyncpg.Record], actor: Actor
-) -> dict[str, Any]:
-    """One post on the wire, with its deliveries."""
+def post(row: asyncpg.Record, publications: Sequence[asyncpg.Record], actor: Actor) -> dict[str, Any]:
+    """One post on the wire, with its deliveries (rows of `queries.shown_of`)."""
     deliveries = [publication(each, actor) for each in publications]
     states = [each["state"] for each in deliveries]
     due_at, details = row["due_at"], row["details"]
@@ -124,12 +124,13 @@ def post(
         "version": row["version"],
         "text": row["text"],
         "media": _media(row["media"]),
-        "variants": [_variant(each) for each in variants],
+        "variants": [_variant(each) for each in publications if each["variant_id"] is not None],
         "schedule": None if due_at is None else {"at": instant(due_at), "local": row["local_at"], "time_zone": row["time_zone"]},
         "external_ref": row["external_ref"],
+        "duplicate_policy": row["duplicate_policy"],
         "metadata": {} if details == "{}" else orjson.loads(details),
         "publications": deliveries,
-        "allowed_actions": post_actions(row["state"], states, actor),
+        "allowed_actions": post_actions(row["state"], frozenset(states), actor.permissions),
         "created_at": instant(row["created_at"]),
         "updated_at": instant(row["updated_at"]),
     }

@@ -30,6 +30,14 @@ Metadata = Annotated[
     dict[Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=500)]],
     Field(max_length=METADATA_MAX, examples=[{"campaign": "spring"}]),
 ]
+DuplicatePolicy = Annotated[
+    Literal["reject", "warn", "allow"],
+    Field(
+        description="What to do about nearly the same text at one account within 24 hours, or at several accounts in the same"
+        " minute by different posts: `reject` answers 409 `duplicate_content` when the post gets its time, `warn` is told by"
+        " `posts/validate` and the nightly look, `allow` is silent."
+    ),
+]
 ExternalRef = Annotated[str, StringConstraints(min_length=1, max_length=EXTERNAL_REF_LENGTH_MAX)]
 
 
@@ -69,6 +77,7 @@ class PostCreate(Input):
     schedule: Schedule | Literal["now"] | None = None
     variants: list[VariantWish] = Field(default_factory=list, max_length=ACCOUNTS_MAX)
     external_ref: ExternalRef | None = Field(None, description="Your own name for it, unique in the workspace.")
+    duplicate_policy: DuplicatePolicy = "warn"
     metadata: Metadata = Field(default_factory=dict)
 
 
@@ -80,6 +89,7 @@ class PostUpdate(Input):
     account_ids: list[AccountId] | None = Field(None, min_length=1, max_length=ACCOUNTS_MAX)
     variants: list[VariantWish] | None = Field(None, max_length=ACCOUNTS_MAX)
     external_ref: ExternalRef | None = None
+    duplicate_policy: DuplicatePolicy | None = None
     metadata: Metadata | None = None
 
 
@@ -87,6 +97,46 @@ class ScheduleWish(Input):
     """When to publish a post that exists."""
 
     schedule: Schedule | Literal["now"]
+
+
+class DuplicateRead(Output):
+    """The other post that says nearly the same."""
+
+    post_id: PostId
+    similarity: float = Field(ge=0, le=1, description="1: the same text.", examples=[0.97])
+    stagger_at: Instant = Field(description="A time at which it would be no duplicate of that one.")
+
+
+class FindingRead(Output):
+    """One thing that is wrong with a post, or that a person should know before it goes out."""
+
+    code: str = Field(examples=["text_too_long"], description="May grow.")
+    severity: Literal["error", "warning", "info"] = Field(description="With an `error` the post would be refused.")
+    pointer: str = Field(examples=["/text"], description="JSON pointer into the post.")
+    network: str | None = Field(examples=["bluesky"])
+    account_id: AccountId | None
+    detail: str
+    fix: str | None = Field(description="What a person can do about it.")
+    limit: int | None = Field(description="What is allowed, in the network's own unit.", examples=[300])
+    actual: int | None = Field(description="What was found, in the same unit.", examples=[312])
+    duplicate: DuplicateRead | None
+
+
+class SkippedRead(Output):
+    """A check that could not be made."""
+
+    check: str = Field(examples=["network_quota"])
+    network: str
+    account_id: AccountId
+    detail: str
+
+
+class ValidationRead(Output):
+    """What would become of a post. Nothing was stored."""
+
+    valid: bool = Field(description="It would be accepted: nothing among the findings is an error.")
+    findings: list[FindingRead]
+    skipped: list[SkippedRead] = Field(description="What could not be looked at, and why.")
 
 
 class Resolution(Input):
@@ -185,6 +235,7 @@ class PostRead(Output):
     variants: list[VariantRead]
     schedule: ScheduleRead | None
     external_ref: str | None
+    duplicate_policy: str = Field(examples=["warn"])
     metadata: dict[str, str]
     publications: list[PublicationRead]
     allowed_actions: list[str]

@@ -19,8 +19,10 @@ from tenants.permissions import Actor
 from tenants.posts import queries
 from tenants.posts.delivery import KIND, Change, delivery_of, write
 from tenants.posts.drafts import Content, check
+from tenants.posts.duplicates import refuse_twins
+from tenants.posts.moves import Cancelled, Scheduled
 from tenants.posts.schemas import MediaWish, PostCreate, VariantWish
-from tenants.posts.states import CANCELLABLE, IN_WORK, SCHEDULABLE, Cancelled, Scheduled, decide
+from tenants.posts.states import CANCELLABLE, IN_WORK, SCHEDULABLE, decide
 from tenants.posts.times import Due, read_schedule
 
 Networks = Mapping[str, Network]
@@ -39,9 +41,8 @@ def json_text(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
-async def _account_rows(
-    db: asyncpg.Connection, actor: Actor, workspace_id: UUID, ids: Sequence[UUID]
-) -> dict[UUID, asyncpg.Record]:
+async def account_rows(db: asyncpg.Connection, actor: Actor, workspace_id: UUID, ids: Sequence[UUID]) -> dict[UUID, asyncpg.Record]:
+    """The accounts that a post names. Raises InvalidInput with a pointer for what is not the workspace's."""
     accounts = await queries.accounts_of(db, actor, workspace_id, ids)
     faults = [
         Fault(f"/account_ids/{position}", "not_found", "There is no such account in the workspace.")
@@ -102,20 +103,29 @@ def contents(
     ]
 
 
+def texts_of(drafts: Sequence[Content]) -> dict[UUID, str]:
+    """What each account will say."""
+    return {content.account_id: content.text for content in drafts}
+
+
 async def create_post(
     db: asyncpg.Connection, actor: Actor, networks: Networks, workspace_id: UUID, wish: PostCreate, now: datetime
 ) -> UUID:
     """Create a post with its variants, publications, duties and event, in one statement once all is checked.
 
-    Raises Missing (workspace), InvalidInput (accounts, media, time, networks' rules), Conflict (`external_ref_exists`).
+    Raises Missing (workspace), InvalidInput (accounts, media, time, networks' rules), Conflict (`external_ref_exists`,
+    `duplicate_content`).
     """
     zone = await queries.workspace_zone(db, actor, workspace_id)
-    accounts = await _account_rows(db, actor, workspace_id, wish.account_ids)
+    accounts = await account_rows(db, actor, workspace_id, wish.account_ids)
     due = None if wish.schedule is None else read_schedule(wish.schedule, zone, now)
     media = await resolve_media(db, actor, workspace_id, wish.media)
     variants = await variant_rows(db, actor, workspace_id, wish.account_ids, wish.variants)
     if due is not None:
-        await check(db, actor, networks, accounts, contents(wish.text, media, variants))
+        drafts = contents(wish.text, media, variants)
+        await check(db, actor, networks, accounts, drafts)
+        if wish.duplicate_policy == "reject":
+            await refuse_twins(db, actor, workspace_id, texts_of(drafts), due.at, None)
     post_id = new_id()
     created = await db.fetchval(
         queries.INSERT,
@@ -141,6 +151,7 @@ async def create_post(
         "planned" if due is None else "scheduled",
         [accounts[row[1]]["network"] for row in variants],
         new_id(),
+        wish.duplicate_policy,
     )
     if created is None:
         raise Conflict(code="external_ref_exists")
@@ -190,7 +201,7 @@ async def schedule_post(
     coming = [row for row in rows if row["state"] in SCHEDULABLE]
     if not coming:
         raise Conflict("Nothing of this post is left to publish.")
-    await check_stored(db, actor, networks, workspace_id, post, [row["account_id"] for row in coming])
+    await check_stored(db, actor, networks, workspace_id, post, [row["account_id"] for row in coming], due.at)
     await write(db, actor.agency_id, changes_of(coming, Scheduled(due.at), now, SCHEDULABLE), now)
     await set_time(db, actor, post_id, due, now)
 
@@ -202,16 +213,24 @@ async def set_time(db: asyncpg.Connection, actor: Actor, post_id: UUID, due: Due
 
 async def check_stored(
     db: asyncpg.Connection, actor: Actor, networks: Networks, workspace_id: UUID, post: asyncpg.Record,
-    account_ids: Sequence[UUID],
+    account_ids: Sequence[UUID], due_at: datetime,
 ) -> None:  # fmt: skip
-    """Check a stored post against its accounts' rules."""
+    """Check a stored post against its accounts' rules, and against others that say the same if it wants that."""
     accounts = await queries.accounts_of(db, actor, workspace_id, account_ids)
+    drafts = await stored_contents(db, actor, post, account_ids)
+    await check(db, actor, networks, accounts, drafts)
+    if post["duplicate_policy"] == "reject":
+        await refuse_twins(db, actor, workspace_id, texts_of(drafts), due_at, post["id"])
+
+
+async def stored_contents(db: asyncpg.Connection, actor: Actor, post: asyncpg.Record, account_ids: Sequence[UUID]) -> list[Content]:
+    """What each account gets of a stored post."""
     own = {row["account_id"]: row for row in await queries.variants_of(db, actor.agency_id, [post["id"]])}
     rows = [
         (id, id, own[id]["text"], own[id]["media"], own[id]["options"]) if id in own else (id, id, None, None, "{}")
         for id in account_ids
     ]
-    await check(db, actor, networks, accounts, contents(post["text"], orjson.loads(post["media"]), rows))
+    return contents(post["text"], orjson.loads(post["media"]), rows)
 
 
 async def cancel_post(db: asyncpg.Connection, actor: Actor, workspace_id: UUID, post_id: UUID, now: datetime) -> None:

@@ -10,9 +10,32 @@ docs/states.md draws it; reliability rests on these rules:
 - absence counts only after the network's settle time.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
+
+from tenants.posts.moves import (
+    Accepted,
+    Ambiguous,
+    Armed,
+    Cancelled,
+    Claimed,
+    Conflicting,
+    Deleted,
+    DeletionAsked,
+    Event,
+    Held,
+    NotSent,
+    Refused,
+    Released,
+    Resolved,
+    RetryAsked,
+    Scheduled,
+    SeenAbsent,
+    SeenNothing,
+    SeenThere,
+    StepDone,
+)
 
 POST_STATES = (
     "draft",
@@ -50,12 +73,10 @@ EDITABLE = frozenset({"planned", "scheduled", "retry_wait", "blocked", "missed",
 
 RETRY_FIRST = timedelta(seconds=5)
 RETRY_LONGEST = timedelta(minutes=10)
-RETRIES_MAX = 50
-"""A bound for loops; the lateness window of the workspace ends retries long before."""
+RETRIES_MAX = 1_000
+"""A far bound for loops, about a week of waits of ten minutes; the lateness window of the workspace is the near one."""
 RATE_LIMIT_DEFAULT = timedelta(seconds=60)
 RATE_LIMIT_LONGEST = timedelta(hours=24)
-TOKEN_WAIT = timedelta(seconds=5)
-"""How long a publication waits for the refresh duty; the refresh releases it earlier."""
 DELETIONS_MAX = 20
 LOOKS = (timedelta(0), timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10))
 """Delays between looks at the network after an unknown outcome; after the last inconclusive one a person is asked."""
@@ -85,131 +106,6 @@ class Delivery:
     published_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Scheduled:
-    """People gave it a time."""
-
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """People took it back before it was published."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A worker holds its duty. `hindrance` is why its account cannot publish now; `settle` is the network's."""
-
-    late_policy: str
-    late_window: timedelta
-    starts: int = 1
-    hindrance: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StepDone:
-    """A prepare step stored its handles."""
-
-
-@dataclass(frozen=True, slots=True)
-class Armed:
-    """The attempt is about to be committed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The network answered with its id."""
-
-    external_id: str
-    external_url: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The network proved that nothing was done."""
-
-    kind: Literal["rejected", "unauthorized", "expired", "forbidden", "rate_limited"]
-    error: dict[str, Any]
-    until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NotSent:
-    """The request surely never left, or a step without public effect failed for a while."""
-
-    error: dict[str, Any]
-    spread: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Ambiguous:
-    """The call may have worked."""
-
-    error: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class SeenThere:
-    """A look proved that the post is on the network."""
-
-    external_id: str
-    external_url: str | None
-    evidence: str
-
-
-@dataclass(frozen=True, slots=True)
-class SeenAbsent:
-    """A look proved that the post is not there; it counts from `settled_at` on."""
-
-    evidence: str
-    settled_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class SeenNothing:
-    """A look proved nothing. `spread` and `retry_at` as the network asks."""
-
-    evidence: str
-    retry_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """A person looked and says how it ended."""
-
-    published: bool
-    external_url: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RetryAsked:
-    """A person wants another try of what is proven not published."""
-
-
-@dataclass(frozen=True, slots=True)
-class Released:
-    """The cause of a block is gone."""
-
-    reasons: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class DeletionAsked:
-    """A person wants the published post taken away."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deleted:
-    """The network has it no more."""
-
-
-Event = (
-    Scheduled | Cancelled | Claimed | StepDone | Armed | Accepted | Refused | NotSent | Ambiguous | SeenThere
-    | SeenAbsent | SeenNothing | Resolved | RetryAsked | Released | DeletionAsked | Deleted
-)  # fmt: skip
-
-
 class NotAllowed(Exception):
     """The event does not fit the state; nothing changes."""
 
@@ -226,7 +122,6 @@ class Decision:
     account_lost: bool = False
     refresh_token: bool = False
     work: Literal["publish", "reconcile", "delete"] | None = None
-    details: dict[str, Any] = field(default_factory=dict)
 
 
 def backoff(retries: int, spread: float) -> timedelta:
@@ -292,19 +187,27 @@ def _cancelled(row: Delivery, _event: Cancelled, _now: datetime) -> Decision:
     return _end(row, "cancelled", None)
 
 
+def _poison() -> dict[str, Any]:
+    return problem("poison", "Workers ended again and again on this post.", "octavo", retryable=True)
+
+
 def _claimed(row: Delivery, event: Claimed, now: datetime) -> Decision:
     if row.state == "publishing":
         error = problem("worker_lost", "The worker ended during the call.", "octavo", retryable=False, maybe=True)
         unknown = replace(row, state="outcome_unknown", error=error, unknown_since=now, looks=0, next_at=now)
         return Decision(unknown, duty=now, attempt="unknown", emits=_emit("outcome_unknown"), work="reconcile")
     if row.state == "outcome_unknown":
+        if event.starts >= STARTS_MAX:
+            return Decision(replace(row, state="needs_human", next_at=None), emits=_emit("needs_human"), evidence="poison")
         return Decision(row, duty=row.next_at or now, work="reconcile")
     if row.state == "unpublishing":
+        if event.starts >= STARTS_MAX:
+            return _not_deleted(row, _poison(), now, again=False)
         return Decision(row, duty=now, work="delete")
     if row.state not in {"scheduled", "retry_wait", "claimed", "preparing"}:
         return Decision(row)
     if event.starts >= STARTS_MAX:
-        return _end(row, "failed", problem("poison", "Workers ended again and again on this post.", "octavo", retryable=True))
+        return _end(row, "failed", _poison())
     if event.hindrance is not None:
         return _block(row, event.hindrance, row.error)
     if row.due_at is not None and now - row.due_at > event.late_window and event.late_policy != "publish_late":
@@ -340,9 +243,10 @@ def _refused(row: Delivery, event: Refused, now: datetime) -> Decision:
         return _block(row, "auth", event.error, outcome, account_lost=True)
     if event.kind == "forbidden":
         return _block(row, "permission", event.error, outcome)
+    again = now + backoff(row.retries + 1, event.spread)
     if event.kind == "expired":
-        return replace(_retry(row, event.error, now + TOKEN_WAIT, outcome), refresh_token=True)
-    until = event.until or now + RATE_LIMIT_DEFAULT
+        return replace(_retry(row, event.error, again, outcome), refresh_token=True)
+    until = event.until or max(again, now + RATE_LIMIT_DEFAULT)
     return _retry(row, event.error, min(max(until, now), now + RATE_LIMIT_LONGEST), outcome)
 
 
@@ -376,9 +280,9 @@ def _seen_there(row: Delivery, event: SeenThere, now: datetime) -> Decision:
 
 def _seen_absent(row: Delivery, event: SeenAbsent, now: datetime) -> Decision:
     _need(row, {"outcome_unknown"})
-    if now < event.settled_at:
-        waiting = replace(row, looks=row.looks + 1, next_at=event.settled_at)
-        return Decision(waiting, duty=event.settled_at)
+    settled_at = (row.unknown_since or event.looked_at) + event.settle
+    if event.looked_at < settled_at:
+        return Decision(replace(row, looks=row.looks + 1, next_at=settled_at), duty=settled_at)
     error = problem("not_published", "The network proves that the call had no effect.", "network", retryable=True)
     return replace(_retry(row, error, now, "absent"), evidence=event.evidence)
 
@@ -408,13 +312,25 @@ def _retry_asked(row: Delivery, _event: RetryAsked, now: datetime) -> Decision:
 
 
 def _released(row: Delivery, event: Released, now: datetime) -> Decision:
-    if row.state == "retry_wait" and "token" in event.reasons:
+    if row.state == "retry_wait" and "token" in event.reasons and (row.error or {}).get("class") == "token_expired":
         return Decision(replace(row, next_at=now), duty=now)
     _need(row, {"blocked"})
     if row.block_reason not in event.reasons:
         raise NotAllowed(str(row.block_reason))
     at = max(row.due_at or now, now)
     return Decision(replace(row, state="scheduled", block_reason=None, error=None), duty=at, emits=_emit("scheduled"))
+
+
+def _conflicting(row: Delivery, event: Conflicting, _now: datetime) -> Decision:
+    """What the network answered belongs to another publication: nothing can be believed, so a person looks."""
+    error = problem("conflicting_answer", event.detail, "octavo", retryable=False, maybe=True)
+    asked = replace(row, state="needs_human", next_at=None, error=error)
+    return Decision(asked, attempt="unknown" if row.state == "publishing" else None, emits=_emit("needs_human"))
+
+
+def _held(row: Delivery, event: Held, _now: datetime) -> Decision:
+    _need(row, {"scheduled", "retry_wait"})
+    return _block(row, event.reason, row.error)
 
 
 def _deletion_asked(row: Delivery, _event: DeletionAsked, now: datetime) -> Decision:
@@ -443,41 +359,10 @@ _HANDLERS: dict[type, Any] = {
     SeenAbsent: _seen_absent,
     SeenNothing: _seen_nothing,
     Resolved: _resolved,
+    Conflicting: _conflicting,
+    Held: _held,
     RetryAsked: _retry_asked,
     Released: _released,
     DeletionAsked: _deletion_asked,
     Deleted: _deleted,
-}
-
-
-def rollup(states: list[str]) -> str | None:
-    """Derive a post's delivery from its publications: never stored."""
-    live = [state for state in states if state not in {"planned", "cancelled"}]
-    if not live:
-        return "cancelled" if states and all(state == "cancelled" for state in states) else None
-    kinds = {_KIND[state] for state in live}
-    for kind in ("needs_attention", "publishing", "scheduled"):
-        if kind in kinds and (kind != "scheduled" or "published" not in kinds):
-            return kind
-    if kinds == {"published"}:
-        return "published"
-    if "published" in kinds:
-        return "partially_published"
-    return "removed" if kinds == {"removed"} else "failed"
-
-
-_KIND = {
-    "scheduled": "scheduled",
-    "retry_wait": "scheduled",
-    "claimed": "publishing",
-    "preparing": "publishing",
-    "publishing": "publishing",
-    "unpublishing": "publishing",
-    "outcome_unknown": "publishing",
-    "needs_human": "needs_attention",
-    "blocked": "needs_attention",
-    "missed": "needs_attention",
-    "failed": "failed",
-    "published": "published",
-    "removed": "removed",
 }

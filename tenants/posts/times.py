@@ -2,9 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from core.errors import Fault, InvalidInput
+from core.zones import is_zone
 from tenants.posts.schemas import Schedule
 
 PAST_GRACE = timedelta(seconds=60)
@@ -35,7 +36,7 @@ def read_schedule(schedule: Schedule | Literal["now"], workspace_zone: str, now:
         return Due(now, None, workspace_zone)
     zone = None
     if schedule.time_zone is not None:
-        if schedule.time_zone not in available_timezones():
+        if not is_zone(schedule.time_zone):
             raise _refuse("unknown_time_zone", "An IANA time zone is wanted.", "/schedule/time_zone")
         zone = ZoneInfo(schedule.time_zone)
     try:

@@ -67,13 +67,30 @@ class Job:
     late_window: timedelta
     started_at: datetime | None
     at: datetime
-    digest: str = ""
 
 
 async def load(db: Statements, agency_id: UUID, started: Sequence[asyncpg.Record]) -> list[Job]:
     """Load and lock the publications of started duties. Those that are gone are missing from the answer."""
     owned = {row["subject_id"]: row for row in started}
     rows = await db.fetch(LOAD, agency_id, list(owned))
+    return [_job(row, owned[row["id"]]) for row in rows]
+
+
+BARE = """
+select d.id, d.workspace_id, d.post_id, d.account_id, d.network, d.state, d.due_at, d.next_at, d.attempts, d.retries,
+  d.looks, d.unknown_since, d.block_reason, d.error::text error, d.resolution, d.external_id, d.external_url,
+  d.published_at, '{}' handles, 0 steps_done, '' content, '[]' media, '{}' options, '' account_external_id,
+  '' account_name, null account_handle, null account_url, 'active' account_state, null control_external_id,
+  '{}' account_details, null::uuid connection_id, null::int connection_version, null::bytea sealed,
+  null::timestamptz token_expires_at, 'ask' late_policy, 0 late_window_s, null::timestamptz started_at, now() as at
+from publications d where d.agency_id = $1 and d.id = any($2::uuid[]) for update
+"""
+
+
+async def load_bare(db: Statements, agency_id: UUID, started: Sequence[asyncpg.Record]) -> list[Job]:
+    """Load publications without anything of theirs that could be what ends workers."""
+    owned = {row["subject_id"]: row for row in started}
+    rows = await db.fetch(BARE, agency_id, list(owned))
     return [_job(row, owned[row["id"]]) for row in rows]
 
 

@@ -109,7 +109,8 @@ async def age(platform: Platform, seconds: float) -> None:
         "alter table attempts no force row level security",
         "alter table publications no force row level security",
         f"update attempts set started_at = started_at - interval '{seconds} s'",
-        f"update publications set next_at = next_at - interval '{seconds} s'",
+        f"update publications set next_at = next_at - interval '{seconds} s',"
+        f" unknown_since = unknown_since - interval '{seconds} s'",
         f"update sandbox_posts set visible_at = visible_at - interval '{seconds} s',"
         f" created_at = created_at - interval '{seconds} s'",
         "alter table attempts force row level security",

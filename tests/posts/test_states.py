@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tenants.posts import states
-from tenants.posts.states import Decision, Delivery, NotAllowed, decide, problem, rollup
+from tenants.posts import moves, states
+from tenants.posts.rollup import rollup
+from tenants.posts.states import Decision, Delivery, NotAllowed, decide, problem
 
 START = datetime(2026, 12, 1, 9, tzinfo=UTC)
 SETTLE = timedelta(seconds=30)
@@ -29,7 +30,7 @@ class World(RuleBasedStateMachine):
         self.in_the_air: str | None = None
         self.armed_at = START
 
-    def apply(self, event: states.Event) -> Decision | None:
+    def apply(self, event: moves.Event) -> Decision | None:
         try:
             decision = decide(self.row, event, self.now)
         except NotAllowed:
@@ -45,7 +46,7 @@ class World(RuleBasedStateMachine):
 
     @initialize()
     def scheduled(self) -> None:
-        self.apply(states.Scheduled(START))
+        self.apply(moves.Scheduled(START))
 
     @rule(seconds=st.integers(1, 4000))
     def time_passes(self, seconds: int) -> None:
@@ -57,7 +58,7 @@ class World(RuleBasedStateMachine):
         hindrance=st.sampled_from([None, "paused", "auth"]),
     )
     def a_worker_claims(self, policy: str, starts: int, hindrance: str | None) -> None:
-        decision = self.apply(states.Claimed(policy, WINDOW, starts, hindrance))
+        decision = self.apply(moves.Claimed(policy, WINDOW, starts, hindrance))
         if self.in_the_air is not None and self.row.state == "outcome_unknown":
             self.in_the_air = None
         if decision is not None and decision.work == "reconcile":
@@ -66,12 +67,12 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self.row.state in {"claimed", "preparing"})
     @rule()
     def a_step_is_done(self) -> None:
-        self.apply(states.StepDone())
+        self.apply(moves.StepDone())
 
     @precondition(lambda self: self.row.state in {"claimed", "preparing"})
     @rule(reaches=st.booleans())
     def the_call_is_made(self, reaches: bool) -> None:
-        self.apply(states.Armed())
+        self.apply(moves.Armed())
         self.armed_at = self.now
         self.in_the_air = "done" if reaches else "lost"
         self.ledger += reaches
@@ -86,40 +87,40 @@ class World(RuleBasedStateMachine):
         if kind == "crash":
             return
         if kind == "cut":
-            self.apply(states.Ambiguous(ERROR))
+            self.apply(moves.Ambiguous(ERROR))
         elif reached:
-            self.apply(states.Accepted("id", "https://n/1"))
+            self.apply(moves.Accepted("id", "https://n/1"))
         elif refusal == "not_sent":
-            self.apply(states.NotSent(ERROR, 0.5))
+            self.apply(moves.NotSent(ERROR, 0.5))
         else:
-            self.apply(states.Refused(refusal, ERROR))  # type: ignore[arg-type]  # drawn from the literal's values
+            self.apply(moves.Refused(refusal, ERROR))  # type: ignore[arg-type]  # drawn from the literal's values
 
     @precondition(lambda self: self.row.state == "outcome_unknown")
     @rule(lost=st.booleans())
     def look(self, lost: bool) -> None:
         if lost:
-            self.apply(states.SeenNothing("list is empty"))
+            self.apply(moves.SeenNothing("list is empty"))
         elif self.ledger:
-            self.apply(states.SeenThere("id", "https://n/1", "found"))
+            self.apply(moves.SeenThere("id", "https://n/1", "found"))
         else:
-            self.apply(states.SeenAbsent("not in the list", self.armed_at + SETTLE))
+            self.apply(moves.SeenAbsent("not in the list", self.now, SETTLE))
 
     @precondition(lambda self: self.row.state in {"outcome_unknown", "needs_human"} and self.in_the_air is None)
     @rule()
     def a_person_looks(self) -> None:
-        self.apply(states.Resolved(self.ledger > 0))
+        self.apply(moves.Resolved(self.ledger > 0))
 
     @rule(
         event=st.sampled_from(
-            [states.Cancelled(), states.RetryAsked(), states.Released(frozenset({"auth", "paused", "token", "permission"}))]
+            [moves.Cancelled(), moves.RetryAsked(), moves.Released(frozenset({"auth", "paused", "token", "permission"}))]
         )
     )
-    def people_do_things(self, event: states.Event) -> None:
+    def people_do_things(self, event: moves.Event) -> None:
         self.apply(event)
 
     @rule(hours=st.integers(0, 48))
     def people_reschedule(self, hours: int) -> None:
-        self.apply(states.Scheduled(self.now + timedelta(hours=hours)))
+        self.apply(moves.Scheduled(self.now + timedelta(hours=hours)))
 
     @invariant()
     def it_is_published_at_most_once(self) -> None:
@@ -155,23 +156,23 @@ TestWorld = World.TestCase
 @pytest.mark.parametrize("state", states.PUBLICATION_STATES)
 def test_no_event_leads_to_an_unknown_state(state: str) -> None:
     events = [
-        states.Scheduled(START),
-        states.Cancelled(),
-        states.Claimed("ask", WINDOW),
-        states.StepDone(),
-        states.Armed(),
-        states.Accepted("1", None),
-        states.Refused("rejected", ERROR),
-        states.NotSent(ERROR),
-        states.Ambiguous(ERROR),
-        states.SeenThere("1", None, "e"),
-        states.SeenAbsent("e", START),
-        states.SeenNothing("e"),
-        states.Resolved(True),
-        states.RetryAsked(),
-        states.Released(frozenset({"auth"})),
-        states.DeletionAsked(),
-        states.Deleted(),
+        moves.Scheduled(START),
+        moves.Cancelled(),
+        moves.Claimed("ask", WINDOW),
+        moves.StepDone(),
+        moves.Armed(),
+        moves.Accepted("1", None),
+        moves.Refused("rejected", ERROR),
+        moves.NotSent(ERROR),
+        moves.Ambiguous(ERROR),
+        moves.SeenThere("1", None, "e"),
+        moves.SeenAbsent("e", START, SETTLE),
+        moves.SeenNothing("e"),
+        moves.Resolved(True),
+        moves.RetryAsked(),
+        moves.Released(frozenset({"auth"})),
+        moves.DeletionAsked(),
+        moves.Deleted(),
     ]
     for event in events:
         try:
@@ -184,32 +185,53 @@ def test_no_event_leads_to_an_unknown_state(state: str) -> None:
 def test_only_an_armed_publication_can_be_accepted() -> None:
     for state in set(states.PUBLICATION_STATES) - {"publishing"}:
         with pytest.raises(NotAllowed):
-            decide(Delivery(state), states.Accepted("1", None), START)
+            decide(Delivery(state), moves.Accepted("1", None), START)
 
 
-def test_absence_before_the_settle_time_proves_nothing() -> None:
-    row = Delivery("outcome_unknown", attempts=1)
-    early = decide(row, states.SeenAbsent("e", START + SETTLE), START)
+def test_a_look_counts_only_if_it_began_after_the_settle_time_that_follows_the_call() -> None:
+    row = Delivery("outcome_unknown", attempts=1, unknown_since=START)
+    late = START + SETTLE + timedelta(hours=1)
+    early = decide(row, moves.SeenAbsent("e", START + SETTLE - timedelta(seconds=1), SETTLE), late)
     assert (early.delivery.state, early.duty, early.attempt) == ("outcome_unknown", START + SETTLE, None)
-    settled = decide(row, states.SeenAbsent("e", START + SETTLE), START + SETTLE)
+    settled = decide(row, moves.SeenAbsent("e", START + SETTLE, SETTLE), late)
     assert (settled.delivery.state, settled.attempt) == ("retry_wait", "absent")
+
+
+def test_an_outage_of_the_token_endpoint_is_outwaited_and_not_counted_as_failure() -> None:
+    row, moment = Delivery("claimed", due_at=START), START
+    while moment < START + WINDOW:
+        decision = decide(replace(row, state="claimed"), moves.Refused("expired", ERROR), moment)
+        assert decision.delivery.state == "retry_wait"
+        row, moment = decision.delivery, decision.duty or moment
+    assert row.retries < 100
+
+
+def test_a_fresh_token_wakes_only_what_waits_for_one() -> None:
+    waiting = Delivery("retry_wait", next_at=START + WINDOW, error=problem("token_expired", "x", "octavo", retryable=True))
+    assert decide(waiting, moves.Released(frozenset({"token"})), START).duty == START
+    with pytest.raises(NotAllowed):
+        decide(replace(waiting, error=ERROR), moves.Released(frozenset({"token"})), START)
+
+
+def test_an_answer_that_contradicts_what_is_known_is_a_question_to_a_person() -> None:
+    assert decide(Delivery("publishing", attempts=1), moves.Conflicting("x"), START).delivery.state == "needs_human"
 
 
 def test_the_looks_end_with_a_person() -> None:
     row = Delivery("outcome_unknown", attempts=1)
     for _ in states.LOOKS:
-        row = decide(row, states.SeenNothing("e"), START).delivery
+        row = decide(row, moves.SeenNothing("e"), START).delivery
     assert row.state == "needs_human"
 
 
 def test_a_duplicate_answer_of_the_network_is_looked_up_and_not_believed_to_be_a_failure() -> None:
-    assert decide(Delivery("publishing", attempts=1), states.Ambiguous(ERROR), START).delivery.state == "outcome_unknown"
+    assert decide(Delivery("publishing", attempts=1), moves.Ambiguous(ERROR), START).delivery.state == "outcome_unknown"
 
 
 @pytest.mark.parametrize(("policy", "state"), [("publish_late", "claimed"), ("skip", "missed"), ("ask", "missed")])
 def test_a_late_publication_follows_the_policy_of_its_workspace(policy: str, state: str) -> None:
     late = Delivery("scheduled", due_at=START - WINDOW - timedelta(seconds=1))
-    assert decide(late, states.Claimed(policy, WINDOW), START).delivery.state == state
+    assert decide(late, moves.Claimed(policy, WINDOW), START).delivery.state == state
 
 
 def test_the_wait_between_retries_grows_and_stays_bounded() -> None:
@@ -220,14 +242,14 @@ def test_the_wait_between_retries_grows_and_stays_bounded() -> None:
 
 def test_a_row_that_ends_workers_is_failed_and_not_tried_for_ever() -> None:
     row = Delivery("claimed", due_at=START)
-    assert decide(row, states.Claimed("ask", WINDOW, starts=states.STARTS_MAX), START).delivery.state == "failed"
+    assert decide(row, moves.Claimed("ask", WINDOW, starts=states.STARTS_MAX), START).delivery.state == "failed"
 
 
 def test_a_deletion_that_is_refused_leaves_the_post_published() -> None:
     row = Delivery("unpublishing", external_id="1", published_at=START)
-    assert decide(row, states.Refused("forbidden", ERROR), START).delivery.state == "published"
-    assert decide(row, states.NotSent(ERROR), START).delivery.state == "unpublishing"
-    assert decide(replace(row, retries=states.DELETIONS_MAX), states.NotSent(ERROR), START).delivery.state == "published"
+    assert decide(row, moves.Refused("forbidden", ERROR), START).delivery.state == "published"
+    assert decide(row, moves.NotSent(ERROR), START).delivery.state == "unpublishing"
+    assert decide(replace(row, retries=states.DELETIONS_MAX), moves.NotSent(ERROR), START).delivery.state == "published"
 
 
 @pytest.mark.parametrize(
