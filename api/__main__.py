@@ -22,5 +22,4 @@ uvicorn.run(
     date_header=True,
     timeout_graceful_shutdown=int(settings.shutdown_s),
     proxy_headers=False,
-    limit_concurrency=2_000,
 )

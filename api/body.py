@@ -1,20 +1,30 @@
 """Reading of JSON bodies, strictly: what `json.loads` forgives and PostgreSQL or another parser would not is refused here."""
 
+import asyncio
+import difflib
 import json
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from fastapi import Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from core.errors import Fault, InvalidInput, Malformed, UnsupportedMedia
+from core.errors import Fault, InvalidInput, Malformed, Problem, UnsupportedMedia
 
 DEPTH_MAX = 32
 """Nesting of arrays and objects; our deepest schema needs 6."""
 BODY_BYTES_MAX = 256 * 1024
 """Longest JSON body: a post with 50 variants of the longest text that any network takes (63,206) would still be refused."""
 INTEGER_MAX = 2**63 - 1
+NAME_LENGTH_MAX = 64
+"""Of a name that the caller made up, this much is said back."""
+BODY_DEADLINE_S = 10.0
+"""A quarter of a megabyte over a slow phone line takes two."""
+STREAMING = frozenset({"upload_media", "import_posts"})
+"""Operations that read their own stream, with limits of their own."""
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -90,14 +100,21 @@ def parse(body: bytes) -> Any:
     return value
 
 
+class RequestTimeout(Problem):
+    """The body did not arrive in time."""
+
+    status = 408
+    code = "request_timeout"
+
+
 class StrictRequest(Request):
     """A request whose JSON is read strictly."""
 
     async def json(self) -> Any:
         """Parse the body strictly, once."""
-        if not hasattr(self, "_strict"):
-            self._strict = parse(await self.body())
-        return self._strict
+        if not hasattr(self, "strict_json"):
+            self.strict_json = parse(await self.body())
+        return self.strict_json
 
 
 class StrictRoute(APIRoute):
@@ -108,23 +125,67 @@ class StrictRoute(APIRoute):
         handler = super().get_route_handler()
         wants_body = self.body_field is not None
 
+        known = _parameters(self) if self.include_in_schema else None
+        streams = self.name in STREAMING
+
         async def handle(request: Request) -> Response:
             strict = StrictRequest(request.scope, request.receive)
-            _refuse_repeated_parameters(strict)
-            if wants_body:
-                await _check_body(strict)
+            if request.scope["query_string"]:
+                _check_query(strict, known)
+            if not streams:
+                await _read(strict, wants_body=wants_body)
             return await handler(strict)
 
         return handle
 
 
-def _refuse_repeated_parameters(request: Request) -> None:
-    if not request.url.query:
-        return
+def _parameters(route: APIRoute) -> frozenset[str]:
+    """The query parameters that a route declares, by themselves or as fields of one model."""
+    names: set[str] = set()
+    for parameter in _query_params(route.dependant):
+        fields = getattr(parameter.field_info.annotation, "model_fields", None)
+        names |= {field.alias or name for name, field in fields.items()} if fields else {parameter.alias}
+    return frozenset(names)
+
+
+def _query_params(dependant: Dependant) -> Iterator[Any]:
+    yield from dependant.query_params
+    for inner in dependant.dependencies:
+        yield from _query_params(inner)
+
+
+def _check_query(request: Request, known: frozenset[str] | None) -> None:
+    """Refuse what is repeated, unknown, no Unicode, or cannot be stored. Raises Malformed, InvalidInput."""
+    raw = unquote_to_bytes(request.scope["query_string"].replace(b"+", b" "))
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput("The query is not UTF-8.", code="invalid_unicode") from error
+    if "\0" in text:
+        raise InvalidInput("NUL is not allowed.", code="invalid_character")
     names = [name for name, _ in request.query_params.multi_items()]
     if len(names) != len(set(names)):
-        repeated = next(name for name in names if names.count(name) > 1)
+        repeated = next(name for name in names if names.count(name) > 1)[:NAME_LENGTH_MAX]
         raise Malformed(code="repeated_parameter", faults=[Fault(f"?{repeated}", "repeated_parameter", "It is given twice.")])
+    unknown = [name[:NAME_LENGTH_MAX] for name in names if known is not None and name not in known]
+    if unknown and known is not None:
+        close = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise Malformed(
+            code="unknown_parameter", faults=[Fault(f"?{unknown[0]}", "unknown_parameter", "It does not exist." + hint)]
+        )
+
+
+async def _read(request: StrictRequest, *, wants_body: bool) -> None:
+    """Read the body before anything else is begun: no transaction waits for a slow client. Parse it where one is wanted."""
+    try:
+        async with asyncio.timeout(BODY_DEADLINE_S):
+            await request.body()
+    except TimeoutError as error:
+        raise RequestTimeout from error
+    if wants_body:
+        await _check_body(request)
+        await request.json()
 
 
 async def _check_body(request: StrictRequest) -> None:

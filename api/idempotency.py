@@ -10,6 +10,8 @@ that a caller is authenticated and permitted before an answer is replayed.
 
 import hashlib
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -21,10 +23,10 @@ from pydantic import BaseModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from core.db import raw
-from core.errors import Conflict, Malformed, Unprocessable
+from core.errors import Conflict, Malformed, Problem, Unprocessable
 from tenants.permissions import Actor
 
-KEY_FORM = re.compile(r'^"?([\x21\x23-\x5b\x5d-\x7e]{1,255})"?$')
+KEY_FORM = re.compile(r'^(?:"([\x21\x23-\x5b\x5d-\x7e]{1,255})"|([\x21\x23-\x5b\x5d-\x7e]{1,255}))$')
 """1 to 255 printable ASCII characters without quote and backslash, quoted or not."""
 KEEP = timedelta(hours=24)
 KEEP_POSTS = timedelta(days=30)
@@ -39,6 +41,32 @@ values ($1, $2, $3, now() + $4::interval, $5, $6, $7)
 on conflict (agency_id, key) do update set fingerprint = excluded.fingerprint, expires_at = excluded.expires_at,
   status = excluded.status, headers = excluded.headers, body = excluded.body, created_at = now()
 """
+
+
+READ_ITEMS = """
+select k.key, pg_try_advisory_xact_lock(hashtextextended($3 || k.key, 7)) locked, r.fingerprint, r.status,
+  r.headers::text headers, r.body
+from unnest($2::text[]) with ordinality k(key, place)
+left join idempotency_records r on r.agency_id = $1 and r.key = k.key and r.expires_at > now() order by k.place
+"""
+STORE_ITEMS = """
+insert into idempotency_records as r (agency_id, key, fingerprint, expires_at, status, headers, body)
+select $1, x.key, x.print, now() + $2::interval, x.status, x.headers::jsonb, x.body
+from unnest($3::text[], $4::bytea[], $5::int[], $6::text[], $7::bytea[]) x(key, print, status, headers, body)
+on conflict (agency_id, key) do update set fingerprint = excluded.fingerprint, expires_at = excluded.expires_at,
+  status = excluded.status, headers = excluded.headers, body = excluded.body, created_at = now()
+"""
+
+
+@dataclass(slots=True)
+class Item:
+    """One item of a batch: its key and fingerprint are those of a request of its own. `answer` is status, headers, body."""
+
+    key: str
+    fingerprint: bytes
+    answer: tuple[int, dict[str, str], bytes] | None = None
+    problem: Problem | None = None
+    stored: bool = False
 
 
 class Replay(Exception):
@@ -56,7 +84,7 @@ def read_header(request: Request) -> str | None:
     match = KEY_FORM.match(value)
     if match is None:
         raise Malformed("1 to 255 printable ASCII characters are wanted.", code="invalid_idempotency_key")
-    return match[1]
+    return match[1] or match[2]
 
 
 async def fingerprint(request: Request, extra: bytes = b"") -> bytes:
@@ -65,8 +93,8 @@ async def fingerprint(request: Request, extra: bytes = b"") -> bytes:
     if extra:
         digest.update(extra)
     else:
-        body = await request.body()
-        digest.update(orjson.dumps(await request.json(), option=orjson.OPT_SORT_KEYS) if body else b"")
+        read = getattr(request, "strict_json", None)  # what StrictRoute has parsed; routes without a body have none
+        digest.update(orjson.dumps(read, option=orjson.OPT_SORT_KEYS) if read is not None else b"")
     return digest.digest()
 
 
@@ -110,6 +138,40 @@ class Idempotency:
         text = orjson.dumps(headers).decode()
         await self.db.execute(STORE, self.agency_id, self.key, self._print, keep, status, text, body)
 
+    async def items(self, path: str, bodies: Sequence[Any]) -> list[Item]:
+        """Take the keys of a batch's items (`key:0`, `key:1`, ...), each as if it had come alone to `POST path`.
+
+        One that was answered before has its answer. Raises Conflict while one of them is in flight.
+        """
+        if self.key is None:
+            return [Item("", b"") for _ in bodies]
+        print_ = hashlib.sha256(f"POST {path}?\n".encode())
+        items = []
+        for position, body in enumerate(bodies):
+            one = print_.copy()
+            one.update(orjson.dumps(body, option=orjson.OPT_SORT_KEYS))
+            items.append(Item(f"{self.key}:{position}", one.digest()))
+        rows = await self.db.fetch(READ_ITEMS, self.agency_id, [item.key for item in items], f"{self.agency_id}/")
+        if not all(row["locked"] for row in rows):
+            raise Conflict(code="idempotency_in_flight", headers={"Retry-After": "1"})
+        for item, row in zip(items, rows, strict=True):
+            if row["status"] is None:
+                continue
+            if row["fingerprint"] != item.fingerprint:
+                item.problem = Unprocessable(code="idempotency_mismatch")
+            else:
+                item.answer, item.stored = (row["status"], orjson.loads(row["headers"]), row["body"]), True
+        return items
+
+    async def store_items(self, items: Sequence[Item]) -> None:
+        """Store the answers of the items that have one now."""
+        fresh = [(item.key, item.fingerprint, *item.answer) for item in items if item.answer is not None and not item.stored]
+        if self.key is None or not fresh:
+            return
+        keys, prints, statuses, headers, bodies = (list(column) for column in zip(*fresh, strict=True))
+        texts = [orjson.dumps(one).decode() for one in headers]
+        await self.db.execute(STORE_ITEMS, self.agency_id, KEEP_POSTS, keys, prints, statuses, texts, bodies)
+
     async def respond(
         self,
         model: BaseModel | bytes | None,
@@ -130,12 +192,12 @@ class Idempotency:
         return Response(body, status_code=status, headers=headers)
 
     async def respond_secret(self, model: BaseModel, *, status: int, location: str) -> Response:
-        """Answer with something that is shown once: the record remembers that it happened, and not the secret."""
-        response = await self.respond(model, status=status, location=location)
+        """Answer with a `key` that is shown once: the record remembers that it happened, and never held the secret."""
+        headers = {"Content-Type": "application/json", "Location": location}
         if self.key is not None:
             hidden = model.model_dump(mode="json") | {"key": None}
-            await self._store(status, dict(response.headers), orjson.dumps(hidden))
-        return response
+            await self._store(status, headers, orjson.dumps(hidden))
+        return Response(model.model_dump_json().encode(), status_code=status, headers=headers)
 
 
 class Apart:

@@ -2,6 +2,7 @@
 
 import difflib
 import logging
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
+from api.body import NAME_LENGTH_MAX
 from core.errors import (
     CODES,
     Fault,
@@ -27,6 +29,10 @@ from core.errors import (
 
 log = logging.getLogger("octavo.api")
 RETRY_AFTER_S = 1
+FAULTS_MAX = 50
+"""More faults than this help nobody, and a body can hold thousands."""
+UNION_PART = re.compile(r"^(?:[A-Z]\w*|literal\[.*)$")
+"""Parts of pydantic's place that name a member of a union and no field: ours are in snake_case."""
 AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
@@ -57,30 +63,21 @@ class FaultRead(BaseModel):
 
 
 class ProblemRead(BaseModel):
-    """An error, as RFC 9457 has it. `code` is stable and closed; `detail` is for people."""
+    """An error, as RFC 9457 has it. `code` is for programs, `detail` for people; some codes bring members of their own."""
 
-    type: str = Field(examples=["https://octavo.example/errors/not_found"])
-    title: str = Field(examples=["There is no such resource"])
+    type: str = Field(description="The address of the code's page.", examples=["https://octavo.example/errors/not_found"])
+    title: str = Field(description="What the code says, for people.", examples=["There is no such resource"])
     status: int = Field(examples=[404])
     detail: str = Field(examples=["There is no such resource"])
-    code: str = Field(examples=["not_found"], description="One of the closed registry of codes.")
+    code: str = Field(examples=["not_found"], description="The stable name of what is wrong, from the registry of codes.")
     request_id: str = Field(examples=["req_01kazm3v9sfa4t2tq9gk1x7c5e"])
     errors: list[FaultRead] = Field(default_factory=list)
 
 
 def problem_response(request: Request, problem: Problem) -> Response:
     """Write `problem` as problem+json."""
-    base = request.app.state.settings.public_url.rstrip("/")
-    body: dict[str, Any] = {
-        "type": f"{base}/errors/{problem.code}",
-        "title": problem.title,
-        "status": problem.status,
-        "detail": problem.detail,
-        "code": problem.code,
-        "request_id": request.scope.get("request_id", ""),
-        "errors": [{"pointer": fault.pointer, "code": fault.code, "detail": fault.detail} for fault in problem.faults],
-        **problem.members,
-    }
+    body = problem.describe(request.app.state.settings.public_url)
+    body = body | {"request_id": request.scope.get("request_id", "")}
     headers = dict(problem.headers)
     if problem.status == 401:
         headers.setdefault("WWW-Authenticate", 'Bearer realm="octavo"')
@@ -95,7 +92,8 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _fault(error: dict[str, Any], known: dict[str, list[str]]) -> Fault:
-    place, *path = error["loc"]
+    place, *parts = error["loc"]
+    path = [str(part)[:NAME_LENGTH_MAX] for part in parts if not UNION_PART.match(str(part))]
     name = str(path[-1]) if path else ""
     pointer = f"?{name}" if place == "query" else "".join(f"/{part}" for part in path)
     if error["type"] == "extra_forbidden":
@@ -123,7 +121,8 @@ def _from_validation(request: Request, error: RequestValidationError) -> Problem
     places = {entry["loc"][0] for entry in errors}
     if "path" in places:
         return Missing("There is no such resource; an id begins with the prefix of its kind.")
-    faults = [_fault(entry, _known_names(request)) for entry in errors]
+    known = _known_names(request)
+    faults = [_fault(entry, known) for entry in errors[:FAULTS_MAX]]
     if places == {"query"}:
         return Malformed(code=faults[0].code, faults=faults)
     code = faults[0].code if len({fault.code for fault in faults}) == 1 else "validation_failed"
@@ -176,7 +175,7 @@ async def database(request: Request, error: Exception) -> Response:
     if isinstance(cause, AWAY) or getattr(error, "connection_invalidated", False):
         log.warning("database away", extra={"error": type(cause).__name__})
         return problem_response(request, TemporarilyUnavailable())
-    log.exception("database error", exc_info=error)
+    log.error("database error", exc_info=error, extra={"error": type(cause).__name__})
     return problem_response(request, Problem())
 
 

@@ -89,12 +89,21 @@ where (agency_id, kind, subject_id) in (
   where state = 'leased' and kind = $1 and lease_until < now() order by lease_until limit 1000 for update skip locked)
 """
 UNPARK_LOST = """
-update duties set state = 'waiting' where (agency_id, kind, subject_id) in (
-  select distinct on (p.serial_key) p.agency_id, p.kind, p.subject_id from duties p
-  where p.kind = $1 and p.state = 'parked' and not exists (
-    select 1 from duties b where b.agency_id = p.agency_id and b.kind = p.kind and b.serial_key = p.serial_key
-      and (b.state in ('ready', 'leased') or (b.state = 'waiting' and b.due_at <= now())))
-  order by p.serial_key, p.due_at) and state = 'parked'
+with recursive keys as (
+  (select serial_key from duties where kind = $1 and state = 'parked' order by serial_key limit 1)
+  union all
+  select (select d.serial_key from duties d where d.kind = $1 and d.state = 'parked' and d.serial_key > keys.serial_key
+          order by d.serial_key limit 1) from keys where keys.serial_key is not null),
+lost as materialized (
+  select h.agency_id, h.subject_id from keys cross join lateral (
+    select p.agency_id, p.subject_id from duties p where p.kind = $1 and p.state = 'parked'
+      and p.serial_key = keys.serial_key order by p.due_at limit 1) h
+  where keys.serial_key is not null and not exists (
+    select 1 from duties b where b.agency_id = h.agency_id and b.kind = $1 and b.serial_key = keys.serial_key
+      and b.state in ('ready', 'leased'))
+  limit 1000)
+update duties d set state = 'waiting' from lost
+where d.agency_id = lost.agency_id and d.kind = $1 and d.subject_id = lost.subject_id and d.state || '' = 'parked'
 """
 PROMOTE = """
 with due as (
@@ -129,19 +138,22 @@ where d.agency_id = x.agency_id and d.kind = $1 and d.subject_id = x.subject_id
 returning d.agency_id, d.subject_id, d.fence
 """
 QUEUED = "select count(*) from duties where kind = $1 and state = 'leased' and not started"
+BUSY = "select exists (select 1 from duties where kind = $1 and state = 'leased')"
 NEXT_DUE = "select min(due_at) from duties where kind = $1 and state = 'waiting'"
 START = """
 update duties d set fence = d.fence + 1, lease_until = now() + $4::interval, starts = d.starts + $5,
   begun = d.begun + $5, started = true
 from unnest($2::uuid[], $3::bigint[]) x(subject_id, fence)
-where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = x.subject_id and d.fence = x.fence
+where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = any($2) and d.subject_id = x.subject_id
+  and d.fence = x.fence
   and d.lease_until > now()
 returning d.subject_id, d.fence, d.starts, d.begun
 """
 FINISH = """
 with mine as (
   delete from duties d using unnest($2::uuid[], $3::bigint[]) x(subject_id, fence)
-  where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = x.subject_id and d.fence = x.fence
+  where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = any($2) and d.subject_id = x.subject_id
+  and d.fence = x.fence
     and d.lease_until is not null
   returning d.subject_id, d.serial_key),
 heirs as materialized (
@@ -151,16 +163,16 @@ heirs as materialized (
       and p.serial_key = m.serial_key and p.state = 'parked' order by p.due_at, p.subject_id limit 1) h),
 unparked as (
   update duties d set state = 'waiting' from heirs
-  where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = heirs.subject_id and d.state || '' = 'parked'
-  returning 1)
-select subject_id, (select count(*) from unparked) heirs from mine
+  where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = heirs.subject_id and d.state || '' = 'parked')
+select subject_id from mine
 """
 POSTPONE = """
 with mine as (
   update duties d set state = 'waiting', turn = null, lease_until = null, due_at = x.due_at, fence = d.fence + 1,
     starts = 0
   from unnest($2::uuid[], $3::bigint[], $4::timestamptz[]) x(subject_id, fence, due_at)
-  where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = x.subject_id and d.fence = x.fence
+  where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = any($2) and d.subject_id = x.subject_id
+  and d.fence = x.fence
     and d.lease_until is not null
   returning d.subject_id, d.serial_key),
 heirs as materialized (
@@ -170,9 +182,8 @@ heirs as materialized (
       and p.serial_key = m.serial_key and p.state = 'parked' order by p.due_at, p.subject_id limit 1) h),
 unparked as (
   update duties d set state = 'waiting' from heirs
-  where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = heirs.subject_id and d.state || '' = 'parked'
-  returning 1)
-select subject_id, (select count(*) from unparked) heirs from mine
+  where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = heirs.subject_id and d.state || '' = 'parked')
+select subject_id from mine
 """
 DROP = """
 with gone as (
@@ -252,6 +263,12 @@ async def unpark_lost(db: asyncpg.Connection, kind: str) -> None:
     await db.execute(UNPARK_LOST, kind)
 
 
+async def busy(db: asyncpg.Connection, kind: str) -> bool:
+    """Say whether workers hold duties of `kind`: when one ends, the next of its serial key is due at once."""
+    value: bool = await db.fetchval(BUSY, kind)
+    return value
+
+
 async def next_due(db: asyncpg.Connection, kind: str) -> datetime | None:
     """When the next waiting duty of `kind` is due."""
     value: datetime | None = await db.fetchval(NEXT_DUE, kind)
@@ -279,7 +296,7 @@ async def finish(db: Statements, kind: str, rows: Sequence[tuple[UUID, int]]) ->
     if not rows:
         return set()
     done = await db.fetch(FINISH, kind, [row[0] for row in rows], [row[1] for row in rows])
-    return await _wake_heirs(db, kind, done)
+    return {row["subject_id"] for row in done}
 
 
 async def postpone(db: Statements, kind: str, rows: Sequence[tuple[UUID, int, datetime]]) -> set[UUID]:
@@ -287,12 +304,6 @@ async def postpone(db: Statements, kind: str, rows: Sequence[tuple[UUID, int, da
     if not rows:
         return set()
     done = await db.fetch(POSTPONE, kind, [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
-    return await _wake_heirs(db, kind, done)
-
-
-async def _wake_heirs(db: Statements, kind: str, done: list[asyncpg.Record]) -> set[UUID]:
-    if done and done[0]["heirs"]:
-        await db.execute(NOTIFY, CHANNEL, kind)
     return {row["subject_id"] for row in done}
 
 

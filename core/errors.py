@@ -30,6 +30,8 @@ CODES: dict[str, str] = {
     "invalid_character": "A string has a character that cannot be stored",
     "body_required": "This request needs a body",
     "invalid_multipart": "The multipart body cannot be read",
+    "invalid_csv": "The CSV cannot be read",
+    "request_timeout": "The body did not arrive in time",
     "body_too_large": "The body is too large",
     "unsupported_content_type": "The content type is not supported",
     "unsupported_encoding": "The content encoding is not supported",
@@ -52,6 +54,7 @@ CODES: dict[str, str] = {
     "precondition_required": "This request needs If-Match",
     "state_conflict": "The resource is in a state that does not allow this",
     "duplicate_content": "Another post says nearly the same",
+    "bulk_rolled_back": "Another item of the batch was refused, so none was stored",
     "publish_in_progress": "The post is being published at this moment",
     "different_account": "The authorisation is for another account",
     "account_exists": "This account is already connected to the workspace",
@@ -74,6 +77,7 @@ CODES: dict[str, str] = {
     "media_invalid": "The file cannot be read as what it claims to be",
     "image_too_large": "The image has too many pixels",
     "resource_in_use": "The resource is still needed by others",
+    "rate_limited": "There were too many requests",
     "unavailable": "The service cannot answer at this moment",
     "internal_error": "Something failed on our side",
 }
@@ -116,6 +120,18 @@ class Problem(Exception):
     def title(self) -> str:
         """The registry's short sentence for the code."""
         return CODES[self.code]
+
+    def describe(self, public_url: str) -> dict[str, object]:
+        """Write it as members of RFC 9457; `public_url` is where the pages of the codes stand."""
+        return {
+            "type": f"{public_url.rstrip('/')}/errors/{self.code}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+            "errors": [{"pointer": fault.pointer, "code": fault.code, "detail": fault.detail} for fault in self.faults],
+            **self.members,
+        }
 
 
 class InvalidInput(Problem):

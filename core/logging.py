@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -18,11 +19,30 @@ FIELDS = frozenset(
     }
 )  # fmt: skip
 """What may stand in a log line. Values are ids, counts, codes and class names; never content, tokens or names."""
+FRAMES_MAX = 12
+CAUSES_MAX = 4
 QUIET = ("asyncio", "aiohttp", "sqlalchemy.engine", "psycopg.pool", "pika", "multipart", "python_multipart")
 
 
 def _allow(_logger: Any, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     return {name: value for name, value in entry.items() if name in FIELDS}
+
+
+def _frames(_logger: Any, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Write an exception as its class and where it came from: its text may quote what a caller sent."""
+    found = entry.pop("exc_info", None)
+    if found is True:
+        found = sys.exc_info()
+    error = found[1] if isinstance(found, tuple) else found
+    lines = []
+    while isinstance(error, BaseException):
+        frames = traceback.extract_tb(error.__traceback__)[-FRAMES_MAX:]
+        where = " < ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in reversed(frames))
+        lines.append(f"{type(error).__module__}.{type(error).__name__} at {where}")
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if lines:
+        entry["exception"] = " | ".join(lines[:CAUSES_MAX])
+    return entry
 
 
 def _escape(_logger: Any, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -39,7 +59,7 @@ def configure(settings: Settings) -> None:
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
+        _frames,
     ]
     renderer: Any = (
         structlog.processors.JSONRenderer()

@@ -124,6 +124,16 @@ Instant = Annotated[
 ]
 
 
+INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad\u180e\u3164\u2800"))
+"""Characters of no width or no ink, which do not make a name or a post (zero-width space, joiners, word joiner, BOM, soft
+hyphen, Mongolian vowel separator, Hangul filler, blank Braille)."""
+
+
+def is_blank(text: str) -> bool:
+    """Say whether nobody would see anything of `text`."""
+    return not text.translate(INVISIBLE).strip()
+
+
 def encode_known(resource: str, value: UUID) -> str:
     """Write the id of a resource that is named by its noun."""
     return encode(PREFIXES[resource], value)

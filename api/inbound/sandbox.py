@@ -18,7 +18,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 from uuid import UUID
 
@@ -318,7 +318,7 @@ async def list_posts(request: Request) -> Response:
     """List a profile's posts, newest first, with the pinned one; a further page begins with the last post of this."""
     query = _query(request, {"profile", "limit", "from"})
     limit = query.get("limit", str(behaviours.PAGE_SIZE_MAX))
-    if not (limit.isascii() and limit.isdigit() and 2 <= int(limit) <= behaviours.PAGE_SIZE_MAX):
+    if not (limit.isascii() and limit.isdigit() and len(limit) <= 3 and 2 <= int(limit) <= behaviours.PAGE_SIZE_MAX):
         raise SandboxError("invalid_request", f"limit is 2 to {behaviours.PAGE_SIZE_MAX}.")
     start = _position(query["from"]) if "from" in query else None
     as_of = clock.now()
@@ -343,8 +343,8 @@ def _position(text: str) -> tuple[datetime, UUID]:
         instant = datetime.fromisoformat(at)
         if instant.tzinfo is None:
             raise ValueError
-        return instant, UUID(hex=post_id)
-    except ValueError:
+        return instant.astimezone(UTC), UUID(hex=post_id)
+    except (ValueError, OverflowError):
         raise SandboxError("invalid_request", "`from` is not a position of this list.") from None
 
 

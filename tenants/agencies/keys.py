@@ -8,18 +8,19 @@ stands in the key so that the transaction can be stamped before the look-up: not
 import secrets
 import zlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from core.crypto import hash_key
+from core.db import raw
 from core.duties import Statements
 from core.errors import Conflict, Fault, InvalidInput, PermissionDenied, Unauthenticated
 from core.ids import ALPHABET, SUFFIX_LENGTH, decode_suffix, new_id, suffix
 from tenants.agencies.models import ApiKey
-from tenants.agencies.schemas import KeyCreate
+from tenants.agencies.schemas import KEY_LIFETIME_DAYS_MAX, KeyCreate
 from tenants.permissions import Actor, Permission, find, owned
 
 SECRET_LENGTH = 43
@@ -36,7 +37,12 @@ select k.id, k.name, k.scopes, k.workspace_ids, k.last_used_at < now() - make_in
 from api_keys k join agencies a on a.id = k.agency_id
 where k.agency_id = $1 and k.hash = $2 and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())
 """
-TOUCH = "update api_keys set last_used_at = now() where agency_id = $1 and id = $2"
+TOUCH = """
+update api_keys set last_used_at = now() where agency_id = $1 and id in (
+  select id from api_keys where agency_id = $1 and id = $2 for no key update skip locked)
+"""
+MAKER = "select expires_at from api_keys where agency_id = $1 and id = $2 and revoked_at is null for key share"
+"""Waits for a revocation that is under way, and then sees it: no key is made by one that is ending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,12 @@ async def create_key(session: AsyncSession, actor: Actor, wish: KeyCreate, now: 
         raise PermissionDenied(f"A key cannot hold what its maker lacks: {', '.join(lacking)}.")
     if wish.expires_at is not None and wish.expires_at <= now:
         raise InvalidInput(faults=[Fault("/expires_at", "in_the_past", "The expiry lies in the past.")])
+    if wish.expires_at is not None and wish.expires_at > now + timedelta(days=KEY_LIFETIME_DAYS_MAX):
+        raise InvalidInput(faults=[Fault("/expires_at", "too_far_ahead", f"At most {KEY_LIFETIME_DAYS_MAX} days.")])
+    maker = await (await raw(session)).fetchrow(MAKER, actor.agency_id, actor.key_id)
+    if maker is None:
+        raise Unauthenticated
+    ends = [moment for moment in (wish.expires_at, maker["expires_at"]) if moment is not None]
     wanted = None if wish.workspace_ids is None else tuple(dict.fromkeys(wish.workspace_ids))
     if wanted is None:
         wanted = actor.workspace_ids
@@ -124,7 +136,7 @@ async def create_key(session: AsyncSession, actor: Actor, wish: KeyCreate, now: 
         scopes=sorted({scope.value for scope in wish.scopes}),
         workspace_ids=None if wanted is None else list(wanted),
         created_by=actor.key_id,
-        expires_at=wish.expires_at,
+        expires_at=min(ends, default=None),
         created_at=now,
     )
     session.add(row)
@@ -144,6 +156,9 @@ async def revoke_key(session: AsyncSession, actor: Actor, key_id: UUID, now: dat
     row = await find(session, ApiKey, actor, key_id, lock=True)
     if row.id == actor.key_id:
         raise Conflict("A key cannot revoke itself.")
+    lacking = sorted(set(row.scopes) - {permission.value for permission in actor.permissions})
+    if lacking:
+        raise PermissionDenied(f"A key cannot end one that holds more than itself: {', '.join(lacking)}.")
     ending = [row]
     while ending:
         current = ending.pop()

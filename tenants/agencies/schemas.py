@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from core.wire import AgencyId, Input, Instant, KeyId, Output, WorkspaceId
+from core.wire import AgencyId, Input, Instant, KeyId, Output, WorkspaceId, is_blank
 from core.zones import is_zone
 from tenants.permissions import Permission
 
@@ -22,7 +22,7 @@ def _zone(value: str) -> str:
 
 
 def _name(value: str) -> str:
-    if not value.strip():
+    if is_blank(value):
         raise ValueError("a name of at least one visible character is wanted")
     return value
 

@@ -18,8 +18,9 @@ from tenants.agencies.models import Agency, AgencyKey, ApiKey, Workspace
 from tenants.agencies.schemas import WorkspaceCreate, WorkspaceUpdate
 from tenants.permissions import Actor, Permission, find, owned
 
-CLEANUP = "cleanup"
-CLEANUP_FIRST = timedelta(days=1)
+DAILY = ("cleanup", "findings")
+"""Duties that every agency has from the start; each puts itself again."""
+DAILY_FIRST = timedelta(days=1)
 
 
 class NewAgency(NamedTuple):
@@ -58,7 +59,8 @@ async def create_agency(session: AsyncSession, ring: KeyRing, name: str, now: da
             )
         )
         await session.flush()
-        await duties.put(await raw(session), CLEANUP, agency_id, [(agency_id, now + CLEANUP_FIRST, None)], now)
+        for kind in DAILY:
+            await duties.put(await raw(session), kind, agency_id, [(agency_id, now + DAILY_FIRST, None)], now)
         texts.append(key)
     return NewAgency(live_id, test_id, *texts)
 

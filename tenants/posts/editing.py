@@ -15,7 +15,7 @@ from tenants.events.service import emit
 from tenants.permissions import Actor
 from tenants.posts import queries
 from tenants.posts.delivery import KIND
-from tenants.posts.schemas import PostUpdate, VariantWish
+from tenants.posts.schemas import METADATA_MAX, PostUpdate, VariantWish
 from tenants.posts.service import (
     Networks,
     check_stored,
@@ -91,6 +91,8 @@ async def _store(db: asyncpg.Connection, actor: Actor, post: asyncpg.Record, wis
     details = orjson.loads(post["details"])
     if wish.metadata is not None:
         details |= wish.metadata
+        if len(details) > METADATA_MAX:
+            raise InvalidInput(faults=[Fault("/metadata", "validation_failed", f"At most {METADATA_MAX} entries.")])
     reference = wish.external_ref if "external_ref" in wish.model_fields_set else post["external_ref"]
     try:
         await db.execute(

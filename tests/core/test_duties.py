@@ -135,7 +135,9 @@ async def test_the_workers_role_sees_duties_and_nothing_else(worker: asyncpg.Con
             await worker.fetch(f"select * from {table}")
 
 
-async def test_no_more_are_leased_than_may_wait_for_a_worker(database: Database, worker: asyncpg.Connection, agency: TestAgency) -> None:
+async def test_no_more_are_leased_than_may_wait_for_a_worker(
+    database: Database, worker: asyncpg.Connection, agency: TestAgency
+) -> None:
     await put(database, agency.actor.agency_id, 20)
     first = await duties.claim(worker, "publish", 100, LEASE, 8)
     assert len(first) == 8
