@@ -24,7 +24,7 @@ from tenants.permissions import Actor, Permission
 scheme = HTTPBearer(scheme_name="ApiKey", auto_error=False)
 
 
-def presented_key(request: Request) -> PresentedKey:
+async def presented_key(request: Request) -> PresentedKey:
     """Read the key from the Authorization header. Raises Unauthenticated."""
     kind, _, value = request.headers.get("authorization", "").partition(" ")
     if kind.lower() != "bearer":

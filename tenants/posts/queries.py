@@ -20,6 +20,11 @@ d.block_reason, d.external_id, d.external_url, d.published_at, d.resolution, d.e
 DELIVERY_COLUMNS = PUBLICATION_COLUMNS + ", d.retries, d.looks, d.unknown_since"
 
 WORKSPACE = "select id, time_zone from workspaces where agency_id = $1 and id = $2"
+PLACE = """
+select w.time_zone, a.id, a.network, a.state, a.external_id, a.name, a.handle from workspaces w
+left join accounts a on a.agency_id = w.agency_id and a.workspace_id = w.id and a.id = any($3::uuid[])
+where w.agency_id = $1 and w.id = $2
+"""
 ACCOUNTS = """
 select id, network, state, external_id, name, handle from accounts where {owned} and id = any($3::uuid[])
 """
@@ -77,6 +82,15 @@ async def workspace_zone(db: Statements, actor: Actor, workspace_id: UUID) -> st
         raise Missing
     zone: str = rows[0]["time_zone"]
     return zone
+
+
+async def place(db: Statements, actor: Actor, workspace_id: UUID, ids: Sequence[UUID]) -> tuple[str, dict[UUID, asyncpg.Record]]:
+    """The time zone of a workspace that the caller sees, and those of `ids` that are its accounts. Raises Missing."""
+    actor.see(workspace_id)
+    rows = await db.fetch(PLACE, actor.agency_id, workspace_id, list(ids))
+    if not rows:
+        raise Missing
+    return rows[0]["time_zone"], {row["id"]: row for row in rows if row["id"] is not None}
 
 
 async def accounts_of(db: Statements, actor: Actor, workspace_id: UUID, ids: Sequence[UUID]) -> dict[UUID, asyncpg.Record]:

@@ -41,9 +41,11 @@ def json_text(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
-async def account_rows(db: asyncpg.Connection, actor: Actor, workspace_id: UUID, ids: Sequence[UUID]) -> dict[UUID, asyncpg.Record]:
-    """The accounts that a post names. Raises InvalidInput with a pointer for what is not the workspace's."""
-    accounts = await queries.accounts_of(db, actor, workspace_id, ids)
+async def place(
+    db: asyncpg.Connection, actor: Actor, workspace_id: UUID, ids: Sequence[UUID]
+) -> tuple[str, dict[UUID, asyncpg.Record]]:
+    """The workspace's zone and the accounts that a post names. Raises Missing, InvalidInput with a pointer for each account."""
+    zone, accounts = await queries.place(db, actor, workspace_id, ids)
     faults = [
         Fault(f"/account_ids/{position}", "not_found", "There is no such account in the workspace.")
         for position, id in enumerate(ids)
@@ -53,7 +55,7 @@ async def account_rows(db: asyncpg.Connection, actor: Actor, workspace_id: UUID,
         faults.append(Fault("/account_ids", "validation_failed", "An account is named twice."))
     if faults:
         raise InvalidInput(faults=faults)
-    return accounts
+    return zone, accounts
 
 
 def _wanted(wish: MediaWish) -> dict[str, Any]:
@@ -116,8 +118,7 @@ async def create_post(
     Raises Missing (workspace), InvalidInput (accounts, media, time, networks' rules), Conflict (`external_ref_exists`,
     `duplicate_content`).
     """
-    zone = await queries.workspace_zone(db, actor, workspace_id)
-    accounts = await account_rows(db, actor, workspace_id, wish.account_ids)
+    zone, accounts = await place(db, actor, workspace_id, wish.account_ids)
     due = None if wish.schedule is None else read_schedule(wish.schedule, zone, now)
     media = await resolve_media(db, actor, workspace_id, wish.media)
     variants = await variant_rows(db, actor, workspace_id, wish.account_ids, wish.variants)
