@@ -1,0 +1,1 @@
+"""`make bench`: the project against bare baselines, in one run."""

@@ -1,0 +1,1 @@
+"""What the same work costs without the product. Nothing here imports the project."""
