@@ -5,11 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SHELL := /bin/sh
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
+OPENAPI_TOOLS := $(or $(OCTAVO_OPENAPI_TOOLS),$(CACHE)/octavo-openapi-tools)
 .DEFAULT_GOAL := help
-.PHONY: help deps run demo test bench check lint types fix migrate openapi
+.PHONY: help deps run demo test bench check lint types fix migrate openapi openapi-lint clients
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 deps: $(STAMP)
 
@@ -55,3 +57,11 @@ migrate: deps ## Make the two roles and bring the schema of OCTAVO_DATABASE_URL 
 openapi: deps ## Write openapi/openapi.json from the code
 	@$(BIN)/python -m api.openapi_document > openapi/openapi.json.new
 	@mv openapi/openapi.json.new openapi/openapi.json
+
+openapi-lint: ## Judge the document by Spectral, OWASP's rules and Redocly; installs them at the first time
+	@PYTHON=$(PYTHON) bash openapi/install-tools.sh $(OPENAPI_TOOLS)
+	@bash openapi/lint.sh $(OPENAPI_TOOLS)
+
+clients: ## Generate the Python and the TypeScript client into clients/
+	@PYTHON=$(PYTHON) bash openapi/install-tools.sh $(OPENAPI_TOOLS)
+	@bash openapi/generate-clients.sh $(OPENAPI_TOOLS) clients

@@ -6,20 +6,22 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
 
-from api import document, health, problems
+from api import health, problems
 from api.body import StrictRoute
-from api.document import about
+from api.document import about, build
 from api.idempotency import Replay
 from api.inbound import connect, sandbox
 from api.middleware import Edge
 from api.v1 import (
     accounts,
     agency,
+    bulk,
     connect_sessions,
     events,
     keys,
     media,
     networks,
+    operations,
     posts,
     publications,
     workspaces,
@@ -31,7 +33,7 @@ from core.store import open_store
 from networks import connectors
 from networks.client import Client
 
-V1 = (agency, keys, workspaces, networks, connect_sessions, accounts, media, posts, publications, events)
+V1 = (agency, keys, workspaces, networks, connect_sessions, accounts, media, posts, bulk, publications, operations, events)
 
 
 def operation_id(route: APIRoute) -> str:
@@ -76,7 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
     for router in (health.router, sandbox.router, connect.router):
         app.include_router(router)
     problems.install(app)
-    document.install(app)
+    build.install(app)
 
     async def replay(_request: Request, error: Exception) -> Response:
         assert isinstance(error, Replay)

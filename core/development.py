@@ -74,8 +74,9 @@ async def _run(settings: Settings) -> int:
     home = _home(settings)
     url = _url(settings.host, _port(settings))
     given = os.environ.get("OCTAVO_DATABASE_URL")
-    say("octavo", f"database: {'the one of OCTAVO_DATABASE_URL' if given else f'embedded PostgreSQL in {home}'}")
     with nullcontext(given) if given else postgres(home) as database_url, _url_file(home, database_url):
+        where = "the one of OCTAVO_DATABASE_URL" if given else f"embedded PostgreSQL, data in {_data_folder(home)}"
+        say("octavo", f"database: {where}")
         environment = _environment(home, url, database_url)
         await _output_of("migrate", ("-m", "migrations"), environment)
         parts = Parts(environment, settings.shutdown_s + KILL_AFTER_S)
@@ -110,6 +111,12 @@ def _home(settings: Settings) -> Path:
     home = Path(settings.home).absolute()
     home.mkdir(parents=True, exist_ok=True)
     return home
+
+
+def _data_folder(home: Path) -> str:
+    """Name the folder of the running embedded database: elsewhere when its user cannot walk down to `home` (core/embedded.py)."""
+    own = home / "postgres-dev"
+    return str(own) if (own / "data").exists() else (home / "postgres-dev.location").read_text().strip()
 
 
 def _port(settings: Settings) -> int:
@@ -274,7 +281,7 @@ async def _welcome(home: Path, url: str, environment: Environment) -> None:
             known = await _create_agency(environment)
     known["OCTAVO_URL"] = url
     _write_private(env_file, "".join(f"{key}={value}\n" for key, value in sorted(known.items())))
-    sys.stdout.write(greeting(shlex.quote(_shortest(env_file)), url))
+    sys.stdout.write(greeting(shlex.quote(_shortest(env_file)), url, _elsewhere(home)))
     sys.stdout.flush()
 
 
@@ -328,8 +335,14 @@ def _shortest(path: Path) -> str:
         return str(path)
 
 
-def greeting(env_file: str, url: str) -> str:
-    """Write the first three calls, ready to be pasted into another terminal."""
+def _elsewhere(home: Path) -> str:
+    """Write what other commands must be told, when this is not the home that they take by themselves."""
+    usual = Path(Settings.model_fields["home"].default).absolute()
+    return "" if home == usual else f"OCTAVO_HOME={shlex.quote(str(home))} "
+
+
+def greeting(env_file: str, url: str, elsewhere: str = "") -> str:
+    """Write the first three calls, ready to be pasted into another terminal. `elsewhere` stands before other commands."""
     pick: Callable[[str], str] = lambda what: f"python3 -c 'import json, sys; print(json.load(sys.stdin){what})'"  # noqa: E731  # it is said twice below
     return f"""
 Octavo is up: {url}
@@ -353,7 +366,7 @@ POST=$(curl -sS -X POST "$OCTAVO_URL/v1/workspaces/$OCTAVO_WORKSPACE/posts" \\
 sleep 1; curl -sS "$OCTAVO_URL/v1/workspaces/$OCTAVO_WORKSPACE/posts/$POST" \\
   -H "Authorization: Bearer $OCTAVO_API_KEY" | python3 -m json.tool
 
-`make demo` fills a lively agency. Ctrl-C stops everything; the next start finds its data.
+`{elsewhere}make demo` fills a lively agency. Ctrl-C stops everything; `{elsewhere}make run` finds its data again.
 
 """
 

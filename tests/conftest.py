@@ -232,9 +232,11 @@ async def platform(settings: Settings) -> AsyncIterator[Platform]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs foreign servers where there are none; where all must run, nothing is skipped."""
-    if os.environ.get("OCTAVO_REAL_SERVERS"):
+    """Skip what needs foreign programs where there are none; where all must run, nothing is skipped."""
+    if os.environ.get("OCTAVO_REQUIRE_ALL"):
         return
     for item in items:
-        if item.get_closest_marker("real"):
-            item.add_marker(pytest.mark.skip(reason="OCTAVO_REAL_SERVERS names no folder of real servers"))
+        marker = item.get_closest_marker("real")
+        folder = marker.args[0] if marker and marker.args else "OCTAVO_REAL_SERVERS"
+        if marker and not os.environ.get(folder):
+            item.add_marker(pytest.mark.skip(reason=f"{folder} names no folder of what this test needs"))

@@ -1,10 +1,18 @@
-"""The docs keep up with the code: settings, commands, decisions; and the tree names no registry and no machine."""
+"""The docs keep up with the code: settings, commands, decisions, states, words; and the tree names no registry and no machine."""
 
 import re
 import subprocess
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 from core.settings import Settings
+from core.wire import PREFIXES
+from tenants.accounts.schemas import AccountState
+from tenants.posts import moves, states
+from tenants.posts.rollup import rollup
+from tenants.posts.states import Delivery, NotAllowed, decide, problem
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT_BYTES_MAX = 2_000_000
@@ -48,7 +56,7 @@ def test_the_defaults_in_operations_are_the_real_ones() -> None:
 
 
 def test_every_command_of_the_makefile_is_described() -> None:
-    commands = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    commands = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
     described = (ROOT / "README.md").read_text() + (ROOT / "AGENTS.md").read_text()
     assert commands
     assert [name for name in commands if name != "help" and f"make {name}" not in described] == []
@@ -90,3 +98,67 @@ def test_the_tree_names_no_registry_and_no_machine() -> None:
             if ADDRESSES.search(line) or MACHINE_PATHS.search(line):
                 found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:120]}")
     assert found == []
+
+
+def _arrows(title: str) -> set[tuple[str, str]]:
+    section = (ROOT / "docs/states.md").read_text().split(f"\n## {title}", 1)[1].split("\n## ", 1)[0]
+    return set(re.findall(r"^ +(\w+) --> (\w+)", section, re.MULTILINE))
+
+
+def _moves() -> set[tuple[str, str]]:
+    """Every change of state that `decide` makes; the two bounds that the page only tells are left out."""
+    at, error = datetime(2026, 11, 24, tzinfo=UTC), problem("x", "x", "network", retryable=True)
+    window, poison = timedelta(hours=1), states.STARTS_MAX
+    refusals = [moves.Refused(kind, error) for kind in ("rejected", "unauthorized", "expired", "forbidden", "rate_limited")]
+    claims = [
+        moves.Claimed("ask", window), moves.Claimed("ask", window, hindrance="paused"),
+        moves.Claimed("ask", window, starts=poison), moves.Claimed("ask", -window),
+    ]  # fmt: skip
+    others = [
+        moves.Scheduled(at), moves.Cancelled(), moves.StepDone(), moves.Armed(), moves.Accepted("1", None), moves.NotSent(error),
+        moves.Ambiguous(error), moves.SeenThere("1", None, "x"), moves.SeenAbsent("x", at, timedelta(0)), moves.SeenNothing("x"),
+        moves.Resolved(True), moves.Resolved(False), moves.Held("auth"), moves.RetryAsked(), moves.Released(frozenset({"auth"})),
+        moves.DeletionAsked(), moves.Deleted(),
+    ]  # fmt: skip
+    found = {("publishing", "needs_human"), ("outcome_unknown", "needs_human")}  # Conflicting fits every state, and comes in these
+    for state in states.PUBLICATION_STATES:
+        before = Delivery(state, due_at=at, looks=len(states.LOOKS), unknown_since=at, block_reason="auth", external_id="1")
+        for event in (*refusals, *claims, *others):
+            with suppress(NotAllowed):
+                found.add((state, decide(before, event, at).delivery.state))
+    return {(before, after) for before, after in found if before != after}
+
+
+def test_the_arrows_of_a_publication_are_those_of_the_code() -> None:
+    assert _arrows("Publication (") == _moves()
+
+
+def test_every_state_stands_on_the_page_of_states() -> None:
+    text = (ROOT / "docs/states.md").read_text()
+    words = {*states.POST_STATES, *states.PUBLICATION_STATES, *get_args(AccountState)}
+    assert [word for word in sorted(words) if not re.search(rf"\b{word}\b", text)] == []
+    for line in re.findall(r"^ +\S+ --> \S+: (.*)$", text, re.MULTILINE):
+        assert not set(line) & set(":;"), f"Mermaid ends a label there: {line}"
+
+
+def _deliveries() -> dict[str, tuple[list[str], str]]:
+    """The table of `delivery`: name -> the states it names, and its words."""
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", (ROOT / "docs/states.md").read_text(), re.MULTILINE)
+    return {name: (re.findall(r"`(\w+)`", words), words) for name, words in rows}
+
+
+def test_the_table_of_delivery_is_what_is_derived() -> None:
+    shown = _deliveries()
+    both = [rollup([one, other]) for one in states.PUBLICATION_STATES for other in states.PUBLICATION_STATES]
+    assert set(shown) == {"null" if one is None else one for one in both}
+    for name in ("needs_attention", "publishing"):
+        assert {rollup([state, other]) for state in shown[name][0] for other in ("published", "scheduled", "failed")} == {name}
+    assert rollup(["scheduled", "published"]) == "partially_published"
+    assert rollup(["planned", "cancelled"]) is None
+    assert rollup(["planned", "published"]) == rollup(["cancelled", "published"]) == "published"
+
+
+def test_the_glossary_has_every_prefix_and_says_which_are_to_come() -> None:
+    rows = [line.split("|")[1:4] for line in (ROOT / "docs/glossary.md").read_text().splitlines() if line.startswith("| ")]
+    named = {prefix: "(later)" in what for _, what, ids in rows for prefix in re.findall(r"`([a-z]{3})`", ids)}
+    assert {prefix for prefix, later in named.items() if not later} == {*PREFIXES.values(), "req"}

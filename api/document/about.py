@@ -38,6 +38,7 @@ TAGS = [
     {"name": "Media", "description": "Files that posts carry."},
     {"name": "Posts", "description": "Content, its time, and its accounts."},
     {"name": "Publications", "description": "Deliveries: one post at one account, with every attempt and its proof."},
+    {"name": "Operations", "description": "Long work that was accepted: how far it is, and what it brought."},
     {"name": "Events", "description": "What happened, in order."},
 ]
 KEY = """

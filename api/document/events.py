@@ -5,10 +5,11 @@ from typing import Any
 from api.v1.events import EventRead
 from core.wire import Output
 from tenants.accounts.events import EVENTS as OF_ACCOUNTS
+from tenants.operations.events import EVENTS as OF_OPERATIONS
 from tenants.posts.events import EVENTS as OF_POSTS
 
-CATALOGUE: dict[str, tuple[type[Output], str]] = OF_POSTS | OF_ACCOUNTS
-SUBJECTS = {"post": "pst", "publication": "pub", "account": "acc"}
+CATALOGUE: dict[str, tuple[type[Output], str]] = OF_POSTS | OF_ACCOUNTS | OF_OPERATIONS
+SUBJECTS = {"post": "pst", "publication": "pub", "account": "acc", "operation": "opr"}
 TEMPLATE = "#/components/schemas/{model}"
 NOTE = (
     "`GET /v1/events` gives the same body, in order and without gaps. Where no webhook endpoint is served yet, read it there. "

@@ -8,7 +8,7 @@ from api.document.headers import EVERY, parameter, refer
 from api.document.refusals import REFUSALS, refer_to
 
 ALWAYS = (400, 401, 403, 429, 500, 503)
-WITH_BODY = (413, 415, 422)
+WITH_BODY = (408, 413, 415, 422)
 WITH_IDEMPOTENCY = (409, 422)
 OURS = frozenset({"idempotency-key", "if-match", "if-none-match"})
 """Headers of requests that the components describe."""

@@ -25,7 +25,7 @@ REFUSALS: dict[int, Refusal] = {
     400: Refusal(
         "The request cannot be read.",
         (
-            "invalid_json", "duplicate_key", "too_deep", "body_required", "invalid_multipart", "unknown_parameter",
+            "invalid_json", "duplicate_key", "too_deep", "body_required", "invalid_multipart", "invalid_csv", "unknown_parameter",
             "repeated_parameter", "invalid_parameter", "invalid_cursor", "invalid_idempotency_key", "invalid_version_header",
             "invalid_if_match", "key_in_query",
         ),
@@ -34,11 +34,12 @@ REFUSALS: dict[int, Refusal] = {
     403: Refusal("The key may not do this.", ("permission_denied",)),
     404: Refusal("It is not there, or not yours: the same answer for both.", ("not_found",)),
     405: Refusal("The method is not allowed here.", ("method_not_allowed",)),
+    408: Refusal("The body did not arrive in time.", ("request_timeout",)),
     409: Refusal(
         "The state of things does not allow it.",
         (
             "state_conflict", "idempotency_in_flight", "publish_in_progress", "different_account", "account_exists",
-            "external_ref_exists", "connect_state_invalid", "resource_in_use",
+            "external_ref_exists", "duplicate_content", "bulk_rolled_back", "connect_state_invalid", "resource_in_use",
         ),
         EVERY + LATER,
     ),

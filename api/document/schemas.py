@@ -32,6 +32,24 @@ class NoExample(LookupError):
     """A field has no example, and none can be made."""
 
 
+def name_lists(document: dict[str, Any]) -> None:
+    """Call `Page_PostRead_` what the model calls itself: `PostList`."""
+    known = document["components"]["schemas"]
+    titles = {name: schema["title"] for name, schema in known.items() if name.endswith("_")}
+    document["components"]["schemas"] = {titles.get(name, name): schema for name, schema in known.items()}
+    _refer_anew(document, {f"#/components/schemas/{name}": f"#/components/schemas/{title}" for name, title in titles.items()})
+
+
+def _refer_anew(value: Any, names: dict[str, str]) -> None:
+    if isinstance(value, dict):
+        if value.get("$ref") in names:
+            value["$ref"] = names[value["$ref"]]
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            _refer_anew(one, names)
+
+
 def finish(document: dict[str, Any]) -> None:
     """Bound and describe every shape, then give each component an example."""
     known = document["components"]["schemas"]

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from core.wire import AccountId, Output, PostId
-from tenants.posts.schemas import ErrorRead
+from tenants.posts.schemas import ErrorRead, FindingRead
 
 
 class PostEvent(Output):
@@ -28,9 +28,17 @@ class PublicationEvent(Output):
     error: ErrorRead | None = Field(None, description="Why it is where it is; absent where nothing is wrong.", examples=[None])
 
 
+class PostFindings(Output):
+    """What turned bad about a scheduled post since it was looked at last."""
+
+    severity: str = Field(description="The worst of the findings.", examples=["warning"])
+    findings: list[FindingRead] = Field(description="Everything about it that is a warning or an error, twenty at most.")
+
+
 EVENTS: dict[str, tuple[type[Output], str]] = {
     "post.created": (PostEvent, "A post was made."),
     "post.updated": (PostUpdated, "The content of a post was changed."),
+    "post.findings_changed": (PostFindings, "Something about a scheduled post turned bad since the last nightly look."),
     "post.archived": (PostEvent, "A post was put away."),
     "post.deleted": (PostEvent, "A post was deleted."),
     "publication.scheduled": (PublicationEvent, "A delivery has a time, or another one."),
