@@ -12,6 +12,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import asyncpg
@@ -22,7 +23,7 @@ from core.db import Tenant
 from core.duties import Claimed
 from tenants.accounts.sealing import open_vault
 from tenants.posts import moves
-from tenants.posts.delivery import KIND, Change, begin, record, store_handles
+from tenants.posts.delivery import KIND, Change, begin, record
 from tenants.posts.drafts import media_facts
 from tenants.posts.states import STARTS_MAX, decide, problem
 from tenants.posts.work import Job, load, load_bare
@@ -105,7 +106,10 @@ async def _begin(
         try:
             made = make_task(context, vault, job, facts, decision, clock)
             if isinstance(made, Task):
-                starting.append(change_of(job, arm_if_ready(made, decision), digest=made.digest))
+                armed = arm_if_ready(made, decision)
+                kept = made.handles != job.handles or made.steps_done != job.steps_done
+                change = change_of(job, armed, digest=made.digest)
+                starting.append(replace(change, handles=made.handles, steps_done=made.steps_done) if kept else change)
                 tasks.append(made)
                 continue
         except Exception as error:
@@ -116,8 +120,6 @@ async def _begin(
             made = decide(decision.delivery, event, job.at)
         ending.append(change_of(job, made))
     await begin(db, agency_id, starting)
-    stored = [task for task in tasks if task.handles != task.job.handles or task.steps_done != task.job.steps_done]
-    await store_handles(db, agency_id, [(task.job.id, task.handles, task.steps_done) for task in stored])
     return tasks, await record(db, agency_id, ending)
 
 

@@ -203,7 +203,7 @@ async def _prepare(context: Context, agency_id: UUID, task: Task) -> Any:
         task.steps_done = position + 1
         async with context.database.connection(Tenant(agency_id)) as db:
             await _renew(context, db, agency_id, task)
-            await store_handles(db, agency_id, [(task.job.id, task.handles, task.steps_done)])
+            await store_handles(db, agency_id, task.job.id, task.handles, task.steps_done)
             if task.delivery.state != "preparing":
                 decision = decide(task.delivery, moves.StepDone(), task.clock.now())
                 await begin(db, agency_id, [replace(change_of(task.job, decision), before=task.delivery)])
@@ -227,7 +227,7 @@ async def _arm(context: Context, agency_id: UUID, task: Task) -> None:
         decision = decide(task.delivery, moves.Armed(), task.clock.now())
         change = change_of(task.job, decision, digest=task.digest)
         await begin(db, agency_id, [replace(change, before=task.delivery)])
-        await store_handles(db, agency_id, [(task.job.id, task.handles, task.steps_done)])
+        await store_handles(db, agency_id, task.job.id, task.handles, task.steps_done)
     task.delivery = decision.delivery
 
 

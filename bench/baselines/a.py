@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from bench.baselines.wire import instant, next_cursor, publication, typeid
 
-POSTS = """select id, workspace_id, state, version, text, media, due_at, local_at, time_zone, external_ref, details, created_at,
+POSTS = """select id, workspace_id, state, version, text, media, due_at, local_at, time_zone, external_ref, duplicate_policy, details, created_at,
   updated_at from posts where agency_id = $1 and workspace_id = $2 order by id desc limit $3"""
 PUBLICATIONS = """select id, post_id, account_id, network, state, due_at, next_at, attempts, block_reason, external_id,
   external_url, published_at, resolution, error from publications where agency_id = $1 and post_id = any($2::uuid[]) order by id"""
@@ -49,7 +49,8 @@ async def listed(request: Request) -> Response:
             "id": id, "workspace_id": typeid("wsp_", post["workspace_id"]), "state": post["state"], "delivery": row["state"],
             "version": post["version"], "text": post["text"], "media": orjson.loads(post["media"]), "variants": [],
             "schedule": {"at": instant(post["due_at"]), "local": post["local_at"], "time_zone": post["time_zone"]},
-            "external_ref": post["external_ref"], "metadata": orjson.loads(post["details"]), "publications": [publication(row, id)],
+            "external_ref": post["external_ref"], "duplicate_policy": post["duplicate_policy"],
+            "metadata": orjson.loads(post["details"]), "publications": [publication(row, id)],
             "allowed_actions": ["update", "schedule", "cancel", "archive", "delete"], "created_at": instant(post["created_at"]),
             "updated_at": instant(post["updated_at"]),
         })  # fmt: skip

@@ -25,12 +25,14 @@ UPDATE = """
 update publications p set state = x.state, due_at = x.due_at, next_at = x.next_at, attempts = x.attempts,
   retries = x.retries, looks = x.looks, unknown_since = x.unknown_since, block_reason = x.block_reason,
   error = x.error::jsonb, resolution = x.resolution, external_id = x.external_id, external_url = x.external_url,
-  published_at = x.published_at, version = p.version + 1, updated_at = now()
+  published_at = x.published_at, handles = coalesce(x.handles::jsonb, p.handles),
+  steps_done = coalesce(x.steps_done, p.steps_done), version = p.version + 1, updated_at = now()
 from unnest($2::uuid[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::int[], $7::int[], $8::int[],
-  $9::timestamptz[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::timestamptz[])
+  $9::timestamptz[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::timestamptz[], $16::text[],
+  $17::int[])
   x(id, state, due_at, next_at, attempts, retries, looks, unknown_since, block_reason, error, resolution, external_id,
-    external_url, published_at)
-where p.agency_id = $1 and p.id = x.id
+    external_url, published_at, handles, steps_done)
+where p.agency_id = $1 and p.id = any($2) and p.id = x.id
 """
 ARM = """
 insert into attempts (agency_id, workspace_id, id, publication_id, number, content_digest)
@@ -40,12 +42,9 @@ CLOSE = """
 update attempts a set outcome = x.outcome, evidence = x.evidence, error = x.error::jsonb,
   finished_at = case when x.outcome = 'unknown' then null else now() end
 from unnest($2::uuid[], $3::text[], $4::text[], $5::text[]) x(publication_id, outcome, evidence, error)
-where a.agency_id = $1 and a.publication_id = x.publication_id and a.outcome in ('armed', 'unknown')
+where a.agency_id = $1 and a.publication_id = any($2) and a.publication_id = x.publication_id and a.outcome in ('armed', 'unknown')
 """
-HANDLES = """
-update publications p set handles = x.handles::jsonb, steps_done = x.done
-from unnest($2::uuid[], $3::text[], $4::int[]) x(id, handles, done) where p.agency_id = $1 and p.id = x.id
-"""
+HANDLES = "update publications set handles = $3::text::jsonb, steps_done = $4 where agency_id = $1 and id = $2"
 SILENT = frozenset({"publication.retry_wait"})
 
 
@@ -61,6 +60,8 @@ class Change:
     decision: Decision
     fence: int | None = None
     digest: str = ""
+    handles: Mapping[str, Any] | None = None
+    steps_done: int | None = None
 
 
 def delivery_of(row: Mapping[str, Any] | asyncpg.Record) -> Delivery:
@@ -129,6 +130,7 @@ def _row(change: Change) -> tuple[Any, ...]:
     return (
         change.id, new.state, new.due_at, new.next_at, new.attempts, new.retries, new.looks, new.unknown_since,
         new.block_reason, _json(new.error), new.resolution, new.external_id, new.external_url, new.published_at,
+        None if change.handles is None else _json(dict(change.handles)), change.steps_done,
     )  # fmt: skip
 
 
@@ -165,8 +167,6 @@ def _events(changes: Sequence[Change]) -> list[tuple[UUID, str, UUID, dict[str, 
     return rows
 
 
-async def store_handles(db: Statements, agency_id: UUID, rows: Sequence[tuple[UUID, Mapping[str, Any], int]]) -> None:
-    """Keep what was prepared or frozen (publication, handles, steps done) before anything is built on it."""
-    if rows:
-        encoded = [(id, orjson.dumps(dict(handles)).decode(), done) for id, handles, done in rows]
-        await db.execute(HANDLES, agency_id, *_columns(encoded))
+async def store_handles(db: Statements, agency_id: UUID, publication_id: UUID, handles: Mapping[str, Any], steps_done: int) -> None:
+    """Keep what a prepare step brought, before the next begins."""
+    await db.execute(HANDLES, agency_id, publication_id, _json(dict(handles)), steps_done)

@@ -85,8 +85,9 @@ class Publication(SQLModel, table=True):
         CheckConstraint(f"state in ({_listed(PUBLICATION_STATES)})", name="state"),
         CheckConstraint("(state = 'published') <= (published_at is not null)", name="published_has_time"),
         Index("ix_publications_post", "agency_id", "post_id"),
-        Index("ix_publications_account", "agency_id", "account_id", "state"),
-        Index("ix_publications_page", "agency_id", "id"),
+        # Without the state: an update that changes no indexed column stays on its page, and the state changes three times.
+        Index("ix_publications_account", "agency_id", "account_id", "id"),
+        Index("ix_publications_variant", "agency_id", "variant_id"),
         Index("ix_publications_due", "agency_id", "workspace_id", "due_at", postgresql_where=text("due_at is not null")),
         Index(
             "uq_publications_external",
