@@ -4,6 +4,7 @@ Every transaction begins with the stamp: `set_config('app.agency_id', ..., true)
 see, local to the transaction, so it is safe behind PgBouncer in transaction mode. Without it the policies show no row.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ class Database:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._pool: asyncpg.Pool | None = None
+        self._opening = asyncio.Lock()
         arguments: dict[str, Any] = {"server_settings": CONNECTION_SETTINGS}
         if not settings.database_prepared_statements:
             arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
@@ -95,7 +97,9 @@ class Database:
     async def pool(self) -> asyncpg.Pool:
         """The bare pool, opened on first use."""
         if self._pool is None:
-            self._pool = await open_pool(self._settings.app_url, self._settings)
+            async with self._opening:  # who comes while it opens must not open another, which nobody would close
+                if self._pool is None:
+                    self._pool = await open_pool(self._settings.app_url, self._settings)
         return self._pool
 
     @asynccontextmanager

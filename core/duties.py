@@ -15,8 +15,8 @@ States of a row:
     ready     stamped with a virtual turn              -> leased, by `claim`
     leased    a worker owns it until `lease_until`     -> gone (`finish`) | waiting (`postpone`, lease over)
 
-Fair: the n-th due row of an agency gets the n-th turn after its last, and the lowest turns are claimed first, so an agency
-with ten thousand due rows delays another by one row and not by ten thousand. At most one row of a serial key (the account,
+Fair: each fifty due rows of an agency get the next turn after its last, and the lowest turns are claimed first, so an
+agency with ten thousand due rows delays another by fifty and not by ten thousand. At most one row of a serial key (the account,
 when publishing) is ready or leased, held by a unique index. Claims of one kind follow one another under an advisory lock:
 they take milliseconds for a hundred rows, and two claimers can never meet on one serial key.
 """
@@ -31,6 +31,8 @@ import asyncpg
 
 PROMOTE_MAX = 1_000
 """Due rows that one claim stamps with a turn at most; more wait for the next claim, some milliseconds later."""
+TURN_SIZE = 50
+"""Rows of an agency in one turn: a message's worth, so that a worker does them in two transactions and not in a hundred."""
 SYSTEM = UUID(int=0)
 """Stands where a duty belongs to no agency (the heartbeat)."""
 CHANNEL = "octavo_duties"
@@ -125,7 +127,7 @@ last as (
   from (select distinct agency_id from heads where head) a),
 stamped as (
   select h.agency_id, h.subject_id, h.head, case when h.head then last.turn
-    + row_number() over (partition by h.agency_id, h.head order by h.due_at, h.subject_id) end turn
+    + (row_number() over (partition by h.agency_id, h.head order by h.due_at, h.subject_id) + $4 - 1) / $4 end turn
   from heads h left join last using (agency_id))
 update duties d set state = case when s.head then 'ready' else 'parked' end, turn = s.turn
 from stamped s where d.agency_id = s.agency_id and d.kind = $1 and d.subject_id = s.subject_id
@@ -133,7 +135,7 @@ from stamped s where d.agency_id = s.agency_id and d.kind = $1 and d.subject_id 
 LEASE = """
 update duties d set state = 'leased', lease_until = now() + $3::interval, fence = fence + 1, started = false
 from (select agency_id, subject_id from duties where kind = $1 and state = 'ready' and due_at <= now() - $4::interval
-      order by turn limit $2 for update skip locked) x
+      order by turn, agency_id limit $2 for update skip locked) x
 where d.agency_id = x.agency_id and d.kind = $1 and d.subject_id = x.subject_id
 returning d.agency_id, d.subject_id, d.fence
 """
@@ -253,7 +255,7 @@ async def claim(
         room = min(limit, queued_max - await db.fetchval(QUEUED, kind))
         if room <= 0:
             return []
-        await db.execute(PROMOTE, kind, PROMOTE_MAX, late)
+        await db.execute(PROMOTE, kind, PROMOTE_MAX, late, TURN_SIZE)
         rows = await db.fetch(LEASE, kind, room, lease, late)
     return [Claimed(*row) for row in rows]
 

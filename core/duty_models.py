@@ -18,7 +18,7 @@ class Duty(SQLModel, table=True):
         CheckConstraint("(state = 'leased') = (lease_until is not null)", name="lease"),
         Index("ix_duties_waiting", "kind", "due_at", postgresql_where=text("state = 'waiting'")),
         Index("ix_duties_parked", "kind", "serial_key", "due_at", postgresql_where=text("state = 'parked'")),
-        Index("ix_duties_ready", "kind", "turn", postgresql_where=text("state = 'ready'")),
+        Index("ix_duties_ready", "kind", "turn", "agency_id", postgresql_where=text("state = 'ready'")),
         Index("ix_duties_turns", "kind", "agency_id", "turn", postgresql_where=text("state in ('ready', 'leased')")),
         Index("ix_duties_leased", "kind", "lease_until", postgresql_where=text("state = 'leased'")),
         Index(

@@ -33,6 +33,8 @@ EXPIRED = (
     "update connect_sessions set sealed_credentials = null, sealed_verifier = null where agency_id = $1 and id in ("
     " select id from connect_sessions where agency_id = $1 and expires_at < now()"
     " and (sealed_credentials is not null or sealed_verifier is not null) limit $2)",
+    "delete from operations where agency_id = $1 and id in (select id from operations"
+    " where agency_id = $1 and expires_at < now() limit $2)",
 )
 FORGOTTEN = """
 select d.id, coalesce(d.next_at, d.due_at, now()) due_at, d.account_id from publications d

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 from core.duties import Claimed
-from workers import cleanup, heartbeat, publishing, tokens
+from workers import cleanup, findings, heartbeat, operations, publishing, tokens
 from workers.context import Context
 
 log = logging.getLogger("octavo.worker")
@@ -19,6 +19,8 @@ RUNS: dict[str, Run] = {
     "refresh_token": tokens.run,
     "heartbeat": heartbeat.run,
     "cleanup": cleanup.run,
+    "operation": operations.run,
+    "findings": findings.run,
 }
 
 

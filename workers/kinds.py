@@ -5,6 +5,8 @@ QUEUES: dict[str, str] = {
     "refresh_token": "default",
     "heartbeat": "default",
     "cleanup": "bulk",
+    "operation": "bulk",
+    "findings": "bulk",
 }
 """Kind of duty -> Dramatiq queue."""
 SYSTEM_KINDS = ("heartbeat",)

@@ -50,12 +50,9 @@ async def read_post(db: BareConnection, actor: Actor, workspace_id: UUID, post_i
     return (await read_posts(db, actor, [await queries.get_post(db, actor, workspace_id, post_id)]))[0]
 
 
-async def _answer(
-    db: BareConnection, actor: Actor, idem: IdemBare, workspace_id: UUID, post_id: UUID, status: int = 200
-) -> Response:
+async def _answer(db: BareConnection, actor: Actor, idem: IdemBare, workspace_id: UUID, post_id: UUID) -> Response:
     read = await read_post(db, actor, workspace_id, post_id)
-    location = f"/v1/workspaces/{encode('wsp', workspace_id)}/posts/{read['id']}" if status == 201 else None
-    return await idem.respond(orjson.dumps(read), status=status, location=location, etag=read["version"])
+    return await idem.respond(orjson.dumps(read), etag=read["version"])
 
 
 @router.post(PATH, status_code=201, response_model=PostRead, summary="Create a post")
@@ -69,8 +66,10 @@ async def create_post(
     """
     if body.schedule is not None:
         actor.require(Permission.POST_SCHEDULE)
-    post_id = await service.create_post(db, actor, request.app.state.networks, workspace_id, body, now())
-    return await _answer(db, actor, idem, workspace_id, post_id, 201)
+    new = await service.create_post(db, actor, request.app.state.networks, workspace_id, body, now())
+    read = rows.post(new.row, new.publications, actor)
+    location = f"/v1/workspaces/{encode('wsp', workspace_id)}/posts/{read['id']}"
+    return await idem.respond(orjson.dumps(read), status=201, location=location, etag=1)
 
 
 @router.post(PATH + "/validate", response_model=ValidationRead, summary="Validate a post")
@@ -105,7 +104,7 @@ async def list_posts(
         query.account_id,
     )
     found = await queries.list_posts(db, actor, workspace_id, wanted, query.limit + 1)
-    if not found:
+    if not found or found[0]["workspace_id"] != workspace_id:
         await queries.workspace_zone(db, actor, workspace_id)  # an empty page, or a workspace that is not there
     page = page_of(request, response, actor, query, found, [row["id"] for row in found])
     page["data"] = await read_posts(db, actor, page["data"])

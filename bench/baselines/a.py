@@ -16,8 +16,8 @@ from starlette.routing import Route
 
 from bench.baselines.wire import instant, next_cursor, publication, typeid
 
-POSTS = """select id, workspace_id, state, version, text, media, due_at, local_at, time_zone, external_ref, duplicate_policy, details, created_at,
-  updated_at from posts where agency_id = $1 and workspace_id = $2 order by id desc limit $3"""
+POSTS = """select id, workspace_id, state, version, text, media, due_at, local_at, time_zone, external_ref, duplicate_policy,
+  details, created_at, updated_at from posts where agency_id = $1 and workspace_id = $2 order by id desc limit $3"""
 PUBLICATIONS = """select id, post_id, account_id, network, state, due_at, next_at, attempts, block_reason, external_id,
   external_url, published_at, resolution, error from publications where agency_id = $1 and post_id = any($2::uuid[]) order by id"""
 VARIANTS = """select post_id from variants where agency_id = $1 and post_id = any($2::uuid[])

@@ -15,13 +15,25 @@ import orjson
 from core import duties
 from core.duties import Statements
 from core.ids import encode, new_id
-from tenants.events.service import emit
 from tenants.posts.states import Decision, Delivery
 
 KIND = "publish"
 """The duty of a publication, over its whole life: what is to be done is read from its state."""
 
-UPDATE = """
+WRITE = """
+with closed as (
+  update attempts a set outcome = x.outcome, evidence = x.evidence, error = x.error::jsonb,
+    finished_at = case when x.outcome = 'unknown' then null else now() end
+  from unnest($18::uuid[], $19::text[], $20::text[], $21::text[]) x(publication_id, outcome, evidence, error)
+  where a.agency_id = $1 and a.publication_id = any($18) and a.publication_id = x.publication_id
+    and a.outcome in ('armed', 'unknown')),
+armed as (
+  insert into attempts (agency_id, workspace_id, id, publication_id, number, content_digest)
+  select $1, x.w, x.i, x.p, x.n, x.d from unnest($22::uuid[], $23::uuid[], $24::uuid[], $25::int[], $26::text[]) x(w, i, p, n, d)),
+happened as (
+  insert into events (agency_id, workspace_id, id, type, subject_id, data)
+  select $1, x.w, x.i, x.t, x.s, x.d::jsonb
+  from unnest($27::uuid[], $28::uuid[], $29::text[], $30::uuid[], $31::text[]) x(w, i, t, s, d))
 update publications p set state = x.state, due_at = x.due_at, next_at = x.next_at, attempts = x.attempts,
   retries = x.retries, looks = x.looks, unknown_since = x.unknown_since, block_reason = x.block_reason,
   error = x.error::jsonb, resolution = x.resolution, external_id = x.external_id, external_url = x.external_url,
@@ -34,16 +46,7 @@ from unnest($2::uuid[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::in
     external_url, published_at, handles, steps_done)
 where p.agency_id = $1 and p.id = any($2) and p.id = x.id
 """
-ARM = """
-insert into attempts (agency_id, workspace_id, id, publication_id, number, content_digest)
-select $1, x.w, x.i, x.p, x.n, x.d from unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::int[], $6::text[]) x(w, i, p, n, d)
-"""
-CLOSE = """
-update attempts a set outcome = x.outcome, evidence = x.evidence, error = x.error::jsonb,
-  finished_at = case when x.outcome = 'unknown' then null else now() end
-from unnest($2::uuid[], $3::text[], $4::text[], $5::text[]) x(publication_id, outcome, evidence, error)
-where a.agency_id = $1 and a.publication_id = any($2) and a.publication_id = x.publication_id and a.outcome in ('armed', 'unknown')
-"""
+"""Publications, attempts and events in one round trip: a worker's batch of one agency is two of these."""
 HANDLES = "update publications set handles = $3::text::jsonb, steps_done = $4 where agency_id = $1 and id = $2"
 SILENT = frozenset({"publication.retry_wait"})
 
@@ -87,8 +90,8 @@ def _json(value: dict[str, Any] | None) -> str | None:
     return None if value is None else orjson.dumps(value).decode()
 
 
-def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]
+def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
 
 
 async def write(db: Statements, agency_id: UUID, changes: Sequence[Change], now: datetime) -> list[Change]:
@@ -117,12 +120,13 @@ async def begin(db: Statements, agency_id: UUID, changes: Sequence[Change]) -> N
 
 
 async def _write_rows(db: Statements, agency_id: UUID, changes: Sequence[Change]) -> None:
-    moved = [change for change in changes if change.decision.delivery != change.before]
-    if moved:
-        rows = [_row(change) for change in moved]
-        await db.execute(UPDATE, agency_id, *_columns(rows))
-    await _write_attempts(db, agency_id, changes)
-    await emit(db, agency_id, _events(changes))
+    if not changes:
+        return
+    moved = [_row(change) for change in changes if change.decision.delivery != change.before or change.handles is not None]
+    closed, armed = _attempts(changes)
+    await db.execute(
+        WRITE, agency_id, *_columns(moved, 16), *_columns(closed, 4), *_columns(armed, 5), *_columns(_events(changes), 5)
+    )
 
 
 def _row(change: Change) -> tuple[Any, ...]:
@@ -134,22 +138,20 @@ def _row(change: Change) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-async def _write_attempts(db: Statements, agency_id: UUID, changes: Sequence[Change]) -> None:
-    closed, armed = [], []
+def _attempts(changes: Sequence[Change]) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    closed: list[tuple[Any, ...]] = []
+    armed: list[tuple[Any, ...]] = []
     for change in changes:
         decision = change.decision
         if decision.attempt == "armed":
             armed.append((change.workspace_id, new_id(), change.id, decision.delivery.attempts, change.digest))
         elif decision.attempt is not None:
             closed.append((change.id, decision.attempt, decision.evidence, _json(decision.delivery.error)))
-    if closed:
-        await db.execute(CLOSE, agency_id, *_columns(closed))
-    if armed:
-        await db.execute(ARM, agency_id, *_columns(armed))
+    return closed, armed
 
 
-def _events(changes: Sequence[Change]) -> list[tuple[UUID, str, UUID, dict[str, Any]]]:
-    rows = []
+def _events(changes: Sequence[Change]) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = []
     for change in changes:
         for type_ in change.decision.emits:
             if type_ in SILENT:
@@ -163,7 +165,7 @@ def _events(changes: Sequence[Change]) -> list[tuple[UUID, str, UUID, dict[str, 
             }
             if new.error is not None:
                 data["error"] = new.error
-            rows.append((change.workspace_id, type_, change.id, data))
+            rows.append((change.workspace_id, new_id(), type_, change.id, _json(data)))
     return rows
 
 

@@ -11,6 +11,7 @@ import orjson
 
 from core.duties import Statements
 from core.errors import Fault, InvalidInput
+from core.wire import is_blank
 from networks.base import Draft, Media, Network
 from tenants.media.service import load
 from tenants.permissions import Actor
@@ -78,6 +79,9 @@ async def check(
         account = accounts[content.account_id]
         if account["state"] in REFUSING:
             faults.append(Fault(f"/account_ids/{position}", "account_not_usable", "The account is disconnected."))
+            continue
+        if not content.media and is_blank(content.text):
+            faults.append(Fault("/text", "nothing_to_publish", "The post has neither text nor media."))
             continue
         faults += [
             Fault(finding.pointer, finding.code, f"{account['network']}: {finding.detail}")

@@ -5,11 +5,13 @@ Similarity is that of sets of character trigrams (Dice), as pg_trgm has it and w
 in the length of the texts, where an edit distance is not, so a text of 63,206 characters costs milliseconds.
 """
 
+import asyncio
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from uuid import UUID
@@ -26,8 +28,12 @@ SIMILARITY_MIN = 0.85
 """From here on two texts are nearly the same: a changed price or date in a sentence of sixty characters stays above it."""
 CANDIDATES_MAX = 200
 """Publications that one content is compared with at most, the nearest in time first: eight an hour over a day."""
-LENGTH_COMPARED_MAX = 5_000
+LENGTH_COMPARED_MAX = 2_000
 """Characters of a text that are compared: what follows makes no other post of it."""
+LENGTH_AT_ONCE_MAX = 10_000
+"""Characters of candidates that are compared on the event loop, in a few milliseconds; more go to a thread."""
+TOLD_MAX = 3
+"""Others that are named for one account, the nearest in time first; the proposed time heeds all of them."""
 STAGGER = timedelta(minutes=15)
 STAGGER_TRIES = 96
 """Quarters of an hour in a day."""
@@ -124,20 +130,23 @@ def stagger(due_at: datetime, twins: Sequence[tuple[UUID, datetime]], account_id
 def twins_among(texts: Mapping[UUID, str], due_at: datetime, candidates: Iterable[Mapping[str, Any]]) -> list[Twin]:
     """Find the candidates that say nearly the same as what an account will get. `texts` are normalised."""
     hits: dict[UUID, list[tuple[Mapping[str, Any], float]]] = {account_id: [] for account_id in texts}
-    forms: dict[str, str] = {}
+    form_of, alike_of = lru_cache(maxsize=None)(normalise), lru_cache(maxsize=None)(similarity)  # for this comparison alone
     for row in candidates:
-        form = forms.setdefault(row["content"], normalise(row["content"]))
+        form = form_of(row["content"])
         for account_id, text in texts.items():
             same_account = row["account_id"] == account_id and abs(row["due_at"] - due_at) < WINDOW
             if not same_account and _minute(row["due_at"]) != _minute(due_at):
                 continue
-            alike = similarity(text, form)
+            alike = alike_of(text, form)
             if alike >= SIMILARITY_MIN:
                 hits[account_id].append((row, alike))
     found = []
     for account_id, rows in hits.items():
         at = stagger(due_at, [(row["account_id"], row["due_at"]) for row, _ in rows], account_id)
-        found += [Twin(account_id, row["post_id"], row["account_id"], row["due_at"], round(alike, 3), at) for row, alike in rows]
+        found += [
+            Twin(account_id, row["post_id"], row["account_id"], row["due_at"], round(alike, 3), at)
+            for row, alike in rows[:TOLD_MAX]
+        ]
     return found
 
 
@@ -150,7 +159,10 @@ async def find_twins(
         return []
     query = CANDIDATES.format(owned=owned_sql("d"))
     arguments = (post_id, due_at, WINDOW, list(wanted), CANDIDATES_MAX)
-    return twins_among(wanted, due_at, await db.fetch(query, actor.agency_id, workspace_id, *arguments))
+    candidates = await db.fetch(query, actor.agency_id, workspace_id, *arguments)
+    if sum(len(row["content"]) for row in candidates) < LENGTH_AT_ONCE_MAX:
+        return twins_among(wanted, due_at, candidates)
+    return await asyncio.to_thread(twins_among, wanted, due_at, candidates)
 
 
 async def refuse_twins(

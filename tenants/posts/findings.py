@@ -33,6 +33,7 @@ FIXES: Mapping[str, str] = {
     "text_too_long": "Shorten the text, or give this account a variant of its own.",
     "text_too_many_bytes": "Shorten the text: emoji and letters outside ASCII take several bytes each.",
     "too_many_media": "Take files away, or give this account a variant with fewer.",
+    "media_missing": "Upload the file again.",
     "media_type": "Upload the file in a format that the network takes.",
     "media_too_large": "Upload a smaller file.",
     "alt_text_too_long": "Shorten the alternative text.",

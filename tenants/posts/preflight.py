@@ -12,12 +12,11 @@ import orjson
 from core.duties import Statements
 from core.errors import InvalidInput
 from tenants.permissions import Actor, owned_sql
-from tenants.posts import queries
-from tenants.posts.drafts import Content, draft_of, media_facts
+from tenants.posts.drafts import Content, MediaMissing, draft_of, media_facts
 from tenants.posts.duplicates import find_twins, found_of, normalise
 from tenants.posts.findings import DAY, Found, Place, Severity, Subject, find, skipped, together
 from tenants.posts.schemas import PostCreate, VariantWish
-from tenants.posts.service import Networks, account_rows, contents, resolve_media, variant_rows
+from tenants.posts.service import Networks, contents, place, resolve_media, variant_rows
 from tenants.posts.times import read_schedule
 
 ACCOUNTS = """
@@ -64,8 +63,7 @@ async def validate_post(
 
     Raises Missing (workspace) and InvalidInput (accounts, files) as creating does: what is not there cannot be judged.
     """
-    zone = await queries.workspace_zone(db, actor, workspace_id)
-    await account_rows(db, actor, workspace_id, wish.account_ids)
+    zone, _ = await place(db, actor, workspace_id, wish.account_ids)
     media = await resolve_media(db, actor, workspace_id, wish.media)
     variants = await variant_rows(db, actor, workspace_id, wish.account_ids, wish.variants)
     due_at, late = None, []
@@ -108,11 +106,16 @@ async def judge(
     verdicts = []
     for plan in plans:
         counts = await _that_day(db, actor, networks, workspace_id, plan, accounts)
-        subjects = [
-            _subject(plan, content, networks, accounts[content.account_id], facts, counts.get(content.account_id, 0))
-            for content in plan.contents
-        ]
-        found = [one for subject in subjects for one in find(subject)]
+        subjects, found = [], []
+        for content in plan.contents:
+            account = accounts[content.account_id]
+            try:
+                subjects.append(_subject(plan, content, networks, account, facts, counts.get(content.account_id, 0)))
+            except MediaMissing:
+                place = plan.places[content.account_id].media
+                detail = "A file of the post is not there any more."
+                found.append(Found("media_missing", "error", place, detail, account["network"], content.account_id))
+        found += [one for subject in subjects for one in find(subject)]
         found += together(subjects, {content.account_id: normalise(content.text) for content in plan.contents})
         found += await _duplicates(db, actor, workspace_id, plan, accounts, now)
         verdicts.append(Verdict(found, skipped(subjects)))
@@ -168,11 +171,12 @@ async def _duplicates(
     ]
 
 
-def stored_plan(post: asyncpg.Record, account_ids: Sequence[UUID], variants: Sequence[asyncpg.Record]) -> Plan:
-    """The plan of a stored post; `variants` are those that differ from it, in the order in which the API shows them."""
+def stored_plan(post: asyncpg.Record, accounts: Mapping[UUID, int], variants: Sequence[asyncpg.Record]) -> Plan:
+    """The plan of a stored post: `accounts` with the places of their publications, and the variants that differ from it,
+    both in the order in which the API shows them."""
     own = {row["account_id"]: (number, row) for number, row in enumerate(variants)}
     rows, places = [], {}
-    for position, account_id in enumerate(account_ids):
+    for account_id, position in accounts.items():
         number, row = own.get(account_id, (0, None))
         account = f"/publications/{position}"
         if row is None:

@@ -101,7 +101,7 @@ def publication(row: Mapping[str, Any] | asyncpg.Record, actor: Actor) -> dict[s
     }
 
 
-def _variant(row: asyncpg.Record) -> dict[str, Any]:
+def _variant(row: Mapping[str, Any] | asyncpg.Record) -> dict[str, Any]:
     return {
         "id": "var_" + suffix(row["variant_id"]),
         "account_id": "acc_" + shared(row["account_id"]),
@@ -111,7 +111,9 @@ def _variant(row: asyncpg.Record) -> dict[str, Any]:
     }
 
 
-def post(row: asyncpg.Record, publications: Sequence[asyncpg.Record], actor: Actor) -> dict[str, Any]:
+def post(
+    row: Mapping[str, Any] | asyncpg.Record, publications: Sequence[Mapping[str, Any] | asyncpg.Record], actor: Actor
+) -> dict[str, Any]:
     """One post on the wire, with its deliveries (rows of `queries.shown_of`)."""
     deliveries = [publication(each, actor) for each in publications]
     states = [each["state"] for each in deliveries]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -26,6 +26,8 @@ from tenants.posts.states import CANCELLABLE, IN_WORK, SCHEDULABLE, decide
 from tenants.posts.times import Due, read_schedule
 
 Networks = Mapping[str, Network]
+VariantRow = tuple[UUID, UUID, str | None, str | None, str]
+"""Id, account, text, media, options; null: as the post says."""
 ARCHIVE = """
 update posts set state = $3, version = version + 1, updated_at = $4 where agency_id = $1 and id = $2
 """
@@ -74,7 +76,7 @@ async def resolve_media(
 
 async def variant_rows(
     db: asyncpg.Connection, actor: Actor, workspace_id: UUID, ids: Sequence[UUID], wishes: Sequence[VariantWish]
-) -> list[tuple[UUID, UUID, str | None, str | None, str]]:
+) -> list[VariantRow]:
     """Rows (id, account, text, media, options) of one variant per account, in the order of `ids`."""
     by_account = {wish.account_id: wish for wish in wishes}
     if len(by_account) != len(wishes) or not set(by_account) <= set(ids):
@@ -90,9 +92,7 @@ async def variant_rows(
     return rows
 
 
-def contents(
-    text: str, media: Sequence[Mapping[str, Any]], variants: Sequence[tuple[UUID, UUID, str | None, str | None, str]]
-) -> list[Content]:
+def contents(text: str, media: Sequence[Mapping[str, Any]], variants: Sequence[VariantRow]) -> list[Content]:
     """What each account gets."""
     return [
         Content(
@@ -110,9 +110,22 @@ def texts_of(drafts: Sequence[Content]) -> dict[UUID, str]:
     return {content.account_id: content.text for content in drafts}
 
 
+class NewPost(NamedTuple):
+    """A post that was just stored: its row and those of its publications, as reading them back would give them."""
+
+    row: Mapping[str, Any]
+    publications: Sequence[Mapping[str, Any]]
+
+    @property
+    def id(self) -> UUID:
+        """The post's id."""
+        found: UUID = self.row["id"]
+        return found
+
+
 async def create_post(
     db: asyncpg.Connection, actor: Actor, networks: Networks, workspace_id: UUID, wish: PostCreate, now: datetime
-) -> UUID:
+) -> NewPost:
     """Create a post with its variants, publications, duties and event, in one statement once all is checked.
 
     Raises Missing (workspace), InvalidInput (accounts, media, time, networks' rules), Conflict (`external_ref_exists`,
@@ -127,38 +140,45 @@ async def create_post(
         await check(db, actor, networks, accounts, drafts)
         if wish.duplicate_policy == "reject":
             await refuse_twins(db, actor, workspace_id, texts_of(drafts), due.at, None)
-    post_id = new_id()
+    new = _new_post(workspace_id, wish, due, json_text(media), variants, accounts, now)
+    row, publications = new
+    columns = [list(column) for column in zip(*variants, strict=True)]
     created = await db.fetchval(
-        queries.INSERT,
-        actor.agency_id,
-        workspace_id,
-        post_id,
-        "draft" if due is None else "scheduled",
-        wish.text,
-        json_text(media),
-        due and due.at,
-        due and due.local,
-        due and due.time_zone,
-        wish.external_ref,
-        json_text(wish.metadata),
-        actor.key_id,
-        now,
-        [row[0] for row in variants],
-        [row[1] for row in variants],
-        [row[2] for row in variants],
-        [row[3] for row in variants],
-        [row[4] for row in variants],
-        [new_id() for _ in variants],
-        "planned" if due is None else "scheduled",
-        [accounts[row[1]]["network"] for row in variants],
-        new_id(),
-        wish.duplicate_policy,
-    )
+        queries.INSERT, actor.agency_id, workspace_id, row["id"], row["state"], row["text"], row["media"], row["due_at"],
+        row["local_at"], row["time_zone"], row["external_ref"], row["details"], actor.key_id, now, *columns,
+        [each["id"] for each in publications], publications[0]["state"], [each["network"] for each in publications],
+        new_id(), row["duplicate_policy"],
+    )  # fmt: skip
     if created is None:
         raise Conflict(code="external_ref_exists")
     if due is not None and due.at <= now:
         await db.execute(NOTIFY, CHANNEL, KIND)
-    return post_id
+    return new
+
+
+def _new_post(
+    workspace_id: UUID, wish: PostCreate, due: Due | None, media: str, variants: Sequence[VariantRow],
+    accounts: Mapping[UUID, asyncpg.Record], now: datetime,
+) -> NewPost:  # fmt: skip
+    post_id, at = new_id(), due.at if due else None
+    row = {
+        "id": post_id, "workspace_id": workspace_id, "state": "scheduled" if due else "draft", "text": wish.text,
+        "media": media, "due_at": at, "local_at": due.local if due else None, "time_zone": due.time_zone if due else None,
+        "external_ref": wish.external_ref, "details": json_text(wish.metadata), "duplicate_policy": wish.duplicate_policy,
+        "version": 1, "created_at": now, "updated_at": now,
+    }  # fmt: skip
+    fresh = {
+        "post_id": post_id, "state": "scheduled" if due else "planned", "due_at": at, "next_at": None, "attempts": 0,
+        "block_reason": None, "external_id": None, "external_url": None, "published_at": None, "resolution": None,
+        "error": None,
+    }  # fmt: skip
+    publications = []
+    for variant_id, account_id, text, own_media, options in variants:
+        differs = text is not None or own_media is not None or options != "{}"
+        shown = {"variant_text": text, "variant_media": own_media, "variant_options": options}
+        delivery = {"id": new_id(), "account_id": account_id, "network": accounts[account_id]["network"]}
+        publications.append(fresh | delivery | shown | {"variant_id": variant_id if differs else None})
+    return NewPost(row, publications)
 
 
 async def locked(

@@ -68,16 +68,18 @@ async def test_one_post_of_a_quiet_agency_is_not_behind_a_thousand_of_a_noisy_on
     await put(database, agency.actor.agency_id, 1_500, late_s=100)
     first = await claim(worker, 10)
     await put(database, other.actor.agency_id, 1)
-    second = await claim(worker, 10)
+    second = await claim(worker, duties.TURN_SIZE)
     assert {row.agency_id for row in first} == {agency.actor.agency_id}
     assert other.actor.agency_id in {row.agency_id for row in second}
 
 
 async def test_agencies_take_turns(database: Database, worker: asyncpg.Connection, agency: TestAgency, other: TestAgency) -> None:
-    await put(database, agency.actor.agency_id, 50, late_s=10)
-    await put(database, other.actor.agency_id, 50)
-    counts = [row.agency_id for row in await claim(worker, 20)]
-    assert counts.count(agency.actor.agency_id) == counts.count(other.actor.agency_id) == 10
+    size = duties.TURN_SIZE
+    await put(database, agency.actor.agency_id, 3 * size, late_s=10)
+    await put(database, other.actor.agency_id, 3 * size)
+    for _ in range(3):
+        counts = [row.agency_id for row in await claim(worker, 2 * size)]
+        assert counts.count(agency.actor.agency_id) == counts.count(other.actor.agency_id) == size
 
 
 async def test_an_account_has_one_duty_in_flight_and_the_next_follows_when_it_ends(

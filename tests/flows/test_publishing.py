@@ -254,3 +254,15 @@ async def test_events_tell_the_story_in_order(platform: Platform, agency: TestAg
             after = page[-1]["id"]
         assert seen.index("post.created") < seen.index("publication.published")
         assert len(seen) == len(set(seen))
+
+
+async def test_the_answer_to_a_creation_is_what_reading_gives(platform: Platform, agency: TestAgency, workspace: str) -> None:
+    async with platform.client(agency.key) as client:
+        one, two = await connect(client, workspace, "always_ok-a"), await connect(client, workspace, "always_ok-b")
+        at = {"at": "2027-03-28T02:30:00", "time_zone": "Europe/Berlin"}
+        variants = [{"account_id": two, "text": "Other words.", "options": {"x": 1}}]
+        for more in ({"schedule": at}, {"schedule": None}):
+            post = await schedule(
+                client, workspace, [one, two], variants=variants, metadata={"week": "12"}, external_ref=None, **more
+            )
+            assert post == await read(client, post)

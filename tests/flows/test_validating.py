@@ -1,5 +1,6 @@
 """Stories about the pre-flight: what would become of a post is told before it is stored, and nothing is."""
 
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -89,6 +90,23 @@ async def test_an_account_that_will_not_publish_is_told_before(platform: Platfor
         await client.delete(path)
         found = await validate(client, workspace, account_ids=[account])
         assert (found["valid"], codes(found)["account_not_usable"]) == (False, "error")
+
+
+async def test_a_token_that_dies_and_a_day_that_is_full_are_told_before_the_slot(platform: Platform, agency: TestAgency) -> None:
+    workspace = encode("wsp", agency.workspace.id)
+    sandbox = platform.app.state.networks["sandbox"]
+    sandbox.capabilities = replace(sandbox.capabilities, token="static", posts_per_day=2)
+    async with platform.client(agency.key) as client:
+        account = await connect(client, workspace, "always_ok")
+        assert codes(await validate(client, workspace, account_ids=[account])) == {"token_expires_before": "warning"}
+        for hour in (7, 8):
+            await schedule(client, workspace, [account], text=f"Text {hour}", schedule={"at": f"2027-06-01T0{hour}:00:00Z"})
+        found = await validate(client, workspace, account_ids=[account], schedule={"at": "2027-06-01T09:00:00Z"})
+        quota = next(one for one in found["findings"] if one["code"] == "network_quota")
+        assert (quota["limit"], quota["actual"], quota["pointer"], found["skipped"]) == (2, 3, "/account_ids/0", [])
+        assert "network_quota" not in codes(
+            await validate(client, workspace, account_ids=[account], schedule={"at": "2027-06-02T08:30:00Z"})
+        )
 
 
 async def test_what_is_somebody_elses_is_refused_as_what_never_was(

@@ -33,10 +33,11 @@ from tests.media.files import picture
 TENANT_TABLES = (
     "agencies", "agency_keys", "workspaces", "api_keys", "accounts", "connections", "connect_sessions", "assets",
     "asset_versions", "posts", "variants", "publications", "attempts", "events", "duties", "idempotency_records",
+    "post_findings", "operations",
 )  # fmt: skip
 PREFIXES = {
     "workspace_id": "wsp", "account_id": "acc", "post_id": "pst", "publication_id": "pub", "asset_id": "ast",
-    "connect_session_id": "cns", "key_id": "key",
+    "connect_session_id": "cns", "key_id": "key", "operation_id": "opr",
 }  # fmt: skip
 BODIES: dict[str, dict[str, Any]] = {
     "create_api_key": {"name": "k", "scopes": ["post:read"]},
@@ -49,13 +50,17 @@ BODIES: dict[str, dict[str, Any]] = {
     "upload_media": {"url": "http://127.0.0.1:9/a.png"},
     "update_media": {"alt_text": "changed"},
     "create_post": {"text": "x", "account_ids": [encode("acc", new_id())]},
+    "validate_post": {"text": "x", "account_ids": [encode("acc", new_id())]},
+    "create_posts": {"items": [{"post": {"text": "x", "account_ids": [encode("acc", new_id())]}}]},
+    "import_posts": {},
     "update_post": {"text": "changed"},
     "schedule_post": {"schedule": "now"},
     "resolve_publication": {"outcome": "published"},
 }
 BODY_SLOTS: tuple[tuple[str, str], ...] = (
     ("create_post", "account_ids"), ("create_post", "media"), ("create_post", "variants"), ("update_post", "account_ids"),
-    ("update_post", "media"), ("create_api_key", "workspace_ids"),
+    ("update_post", "media"), ("create_api_key", "workspace_ids"), ("validate_post", "account_ids"),
+    ("validate_post", "media"), ("validate_post", "variants"),
 )  # fmt: skip
 QUERY_SLOTS = (
     ("list_posts", "account_id"),
@@ -94,12 +99,14 @@ async def furnish(app: FastAPI, agency: TestAgency) -> Things:
                 )
             ).json()
         key = (await client.post("/v1/api-keys", json={"name": "k", "scopes": ["post:read"]})).json()["id"]
+        sheet = f"text,account_ids\nsecret,{account}\n"
+        taken = await client.post(f"{base}/posts/import", content=sheet, headers={"Content-Type": "text/csv"})
         event = (await client.get("/v1/events")).json()["data"][0]["id"]
         cursor = (await client.get(f"{base}/posts", params={"limit": 1})).json()["next_cursor"]
     ids = {
         "workspace_id": workspace, "account_id": account, "post_id": post["id"],
         "publication_id": post["publications"][0]["id"], "asset_id": asset["id"], "connect_session_id": session["id"],
-        "key_id": key,
+        "key_id": key, "operation_id": taken.json()["id"],
     }  # fmt: skip
     return Things(agency.key, ids, asset["versions"][0]["id"], event, cursor)
 
@@ -206,7 +213,8 @@ async def try_everything(app: FastAPI, things: Things, strangers: dict[str, tupl
 async def _other_slots(client: httpx2.AsyncClient, who: str, own: dict[str, str], things: Things, leaks: list[str]) -> int:
     base = f"/v1/workspaces/{own['workspace_id']}"
     where = {
-        "create_post": ("POST", f"{base}/posts"), "update_post": ("PATCH", f"{base}/posts/{own.get('post_id', '')}"),
+        "create_post": ("POST", f"{base}/posts"), "validate_post": ("POST", f"{base}/posts/validate"),
+        "update_post": ("PATCH", f"{base}/posts/{own.get('post_id', '')}"),
         "create_api_key": ("POST", "/v1/api-keys"), "list_posts": ("GET", f"{base}/posts"),
         "list_publications": ("GET", "/v1/publications"), "list_events": ("GET", "/v1/events"),
     }  # fmt: skip
@@ -218,6 +226,13 @@ async def _other_slots(client: httpx2.AsyncClient, who: str, own: dict[str, str]
         tried += 1
         if seen != expected or seen[0] < 400:
             leaks.append(f"{who}: {operation} body {slot}: {seen} is not {expected}")
+    for slot in ("account_ids", "media", "variants"):
+        mixes = ((things.ids, things.asset_version), (never(), encode("asv", new_id())))
+        batches = [{"items": [{"post": body_with("create_post", slot, *mix)}]} for mix in mixes]
+        seen, expected = [await ask(client, "POST", f"{base}/posts/bulk", "create_posts", json=batch) for batch in batches]
+        tried += 1
+        if seen != expected or '"succeeded":0' not in seen[1]:
+            leaks.append(f"{who}: create_posts item {slot}: {seen} is not {expected}")
     for operation, slot in QUERY_SLOTS:
         value, unreal = (things.event, encode("evt", new_id())) if slot == "after" else (things.ids[slot], never()[slot])
         seen = same(await client.get(where[operation][1], params={slot: value}))
