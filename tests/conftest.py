@@ -5,6 +5,7 @@ import os
 import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -32,6 +33,8 @@ from workers.context import Context, open_context
 from workers.duties import run_batch
 
 TEMPLATE = "octavo_template"
+DROP_TRIES = 30
+"""Three seconds; what is left then goes with the throwaway server."""
 
 
 def on(url: str, database: str) -> str:
@@ -60,6 +63,15 @@ def template(server_url: str) -> str:
     return TEMPLATE
 
 
+async def drop(connection: asyncpg.Connection, name: str) -> None:
+    """Drop a test's database once its last connections, which end by themselves, have ended."""
+    for _ in range(DROP_TRIES):
+        with suppress(asyncpg.ObjectInUseError):
+            await connection.execute(f"drop database {name}")
+            return
+        await asyncio.sleep(0.1)
+
+
 @pytest.fixture
 async def settings(server_url: str, template: str, tmp_path: Path) -> AsyncIterator[Settings]:
     """Settings that point at a fresh database of this test's own."""
@@ -73,7 +85,7 @@ async def settings(server_url: str, template: str, tmp_path: Path) -> AsyncItera
         database_pool_size=5,
         log_format="console",
     )
-    await connection.execute(f"drop database {name} with (force)")
+    await drop(connection, name)
     await connection.close()
 
 
