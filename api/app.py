@@ -33,7 +33,8 @@ from core.store import open_store
 from networks import connectors
 from networks.client import Client
 
-V1 = (agency, keys, workspaces, networks, connect_sessions, accounts, media, posts, bulk, publications, operations, events)
+V1 = (posts, publications, workspaces, accounts, media, connect_sessions, events, operations, bulk, networks, keys, agency)
+"""In the order in which they are asked for: routes are matched one after another."""
 
 
 def operation_id(route: APIRoute) -> str:

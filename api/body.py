@@ -23,6 +23,8 @@ NAME_LENGTH_MAX = 64
 """Of a name that the caller made up, this much is said back."""
 BODY_DEADLINE_S = 10.0
 """A quarter of a megabyte over a slow phone line takes two."""
+WITHOUT_BODY = frozenset({"GET", "HEAD"})
+"""What a GET carries as a body is never read (RFC 9110 section 9.3.1)."""
 STREAMING = frozenset({"upload_media", "import_posts"})
 """Operations that read their own stream, with limits of their own."""
 
@@ -132,7 +134,7 @@ class StrictRoute(APIRoute):
             strict = StrictRequest(request.scope, request.receive)
             if request.scope["query_string"]:
                 _check_query(strict, known)
-            if not streams:
+            if not streams and request.method not in WITHOUT_BODY:
                 await _read(strict, wants_body=wants_body)
             return await handler(strict)
 

@@ -43,11 +43,11 @@ _Declared = Annotated[str | None, Header(alias="If-Match")]
 _DeclaredRequired = Annotated[str | None, Header(alias="If-Match", json_schema_extra={"x-required": True})]
 
 
-def _if_match(request: Request, _: _Declared = None) -> int | None:
+async def _if_match(request: Request, _: _Declared = None) -> int | None:
     return expected_version(request, required=False)
 
 
-def _if_match_required(request: Request, _: _DeclaredRequired = None) -> int | None:
+async def _if_match_required(request: Request, _: _DeclaredRequired = None) -> int | None:
     return expected_version(request, required=True)
 
 

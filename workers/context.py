@@ -9,6 +9,7 @@ import asyncpg
 
 from core.crypto import KeyRing
 from core.db import Database
+from core.duties import FRESH
 from core.pool import open_pool
 from core.settings import Settings
 from core.store import MediaStore, open_store
@@ -36,9 +37,14 @@ class Context:
     calls: asyncio.Semaphore
 
     @property
+    def lease_left_s(self) -> float:
+        """How long after a beginning a call may still end: what is surely left of the lease, less the margin."""
+        return self.settings.lease_s * FRESH - LEASE_MARGIN.total_seconds()
+
+    @property
     def step_deadline_s(self) -> float:
         """Longest time of one repeatable step: it must end within its lease."""
-        return min(STEP_DEADLINE_S, self.settings.lease_s - 2 * LEASE_MARGIN.total_seconds())
+        return min(STEP_DEADLINE_S, self.lease_left_s)
 
     async def close(self) -> None:
         """Close what is open."""
@@ -52,8 +58,9 @@ async def open_context(settings: Settings) -> Context:
     client = Client(allow_loopback=settings.egress_allow_loopback)
     networks = connectors(client, settings)
     longest = max(network.capabilities.call_deadline for network in networks.values())
-    if settings.lease <= longest + 2 * LEASE_MARGIN:
-        raise SystemExit(f"OCTAVO_LEASE_S must be longer than {(longest + 2 * LEASE_MARGIN).total_seconds():.0f}")
+    needed_s = (longest + LEASE_MARGIN).total_seconds() / FRESH
+    if settings.lease_s <= needed_s:
+        raise SystemExit(f"OCTAVO_LEASE_S must be longer than {needed_s:.0f}")
     return Context(
         settings=settings,
         database=Database(settings),

@@ -28,7 +28,7 @@ from tenants.posts.drafts import media_facts
 from tenants.posts.states import STARTS_MAX, decide, problem
 from tenants.posts.work import Job, load, load_bare
 from workers import recording
-from workers.context import LEASE_MARGIN, Context
+from workers.context import Context
 from workers.tasks import Clock, Task, arm_if_ready, change_of, do, make_task
 
 log = logging.getLogger("octavo.publishing")
@@ -74,7 +74,7 @@ async def _batch(context: Context, agency_id: UUID, claimed: Sequence[Claimed]) 
         tasks, ended = await _begin(context, db, agency_id, jobs, begun_s)
     by_id = {job.id: job for job in jobs}
     if tasks:
-        await _work(context, agency_id, tasks, begun_s + context.settings.lease_s - LEASE_MARGIN.total_seconds())
+        await _work(context, agency_id, tasks, begun_s + context.lease_left_s)
     recording.metrics_of(ended, by_id)
     await recording.tell_accounts(context, agency_id, ended, by_id)
 

@@ -26,7 +26,7 @@ from tenants.posts.delivery import KIND, Change, begin, store_handles
 from tenants.posts.drafts import MediaMissing, content_digest, draft_of
 from tenants.posts.states import Decision, Delivery, decide, problem
 from tenants.posts.work import Job, control_of
-from workers.context import LEASE_MARGIN, Context
+from workers.context import Context
 from workers.outcomes import after_call, after_look, after_step
 
 log = logging.getLogger("octavo.publishing")
@@ -177,7 +177,7 @@ async def _event(context: Context, agency_id: UUID, task: Task, lease_ends: floa
         failed = await _prepare(context, agency_id, task)
         if failed is not None:
             return failed
-        lease_ends = asyncio.get_running_loop().time() + context.settings.lease_s - LEASE_MARGIN.total_seconds()
+        lease_ends = asyncio.get_running_loop().time() + context.lease_left_s
         await _arm(context, agency_id, task)
     left = lease_ends - asyncio.get_running_loop().time()
     if left < network.capabilities.call_deadline.total_seconds():
