@@ -139,6 +139,11 @@ from (select agency_id, subject_id from duties where kind = $1 and state = 'read
 where d.agency_id = x.agency_id and d.kind = $1 and d.subject_id = x.subject_id
 returning d.agency_id, d.subject_id, d.fence
 """
+ANYTHING = """
+select exists (select 1 from duties where kind = $1 and state = 'waiting' and due_at <= now() - $2::interval)
+  or exists (select 1 from duties where kind = $1 and state = 'ready')
+  or exists (select 1 from duties where kind = $1 and state = 'leased' and lease_until < now())
+"""
 QUEUED = "select count(*) from duties where kind = $1 and state = 'leased' and not started"
 BUSY = "select exists (select 1 from duties where kind = $1 and state = 'leased')"
 NEXT_DUE = "select min(due_at) from duties where kind = $1 and state = 'waiting'"
@@ -251,6 +256,8 @@ async def claim(
     One transaction; `db` is the worker role's. No more than `queued_max` of a kind are
     leased and not begun: a longer queue in the broker would only age, and stand before whoever's turn comes next.
     """
+    if not await db.fetchval(ANYTHING, kind, late):
+        return []
     async with db.transaction():
         await db.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"octavo-claim-{kind}")
         await db.execute(RECLAIM, kind)
