@@ -3,15 +3,17 @@
 import uvicorn
 
 from api.app import create_app
-from core import metrics
+from core import garbage, metrics
 from core.logging import configure
 from core.settings import get_settings
 
 settings = get_settings()
 configure(settings)
 metrics.serve(settings)
+app = create_app(settings)
+garbage.settle()
 uvicorn.run(
-    create_app(settings),
+    app,
     host=settings.host,
     port=settings.port,
     loop="uvloop",

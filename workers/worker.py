@@ -10,6 +10,7 @@ import dramatiq
 from dramatiq.asyncio import get_event_loop_thread
 from dramatiq.middleware.asyncio import AsyncIO
 
+from core import garbage
 from core.duties import Claimed
 from core.settings import Settings
 from workers.broker import POLL_MS, declare_all, make_broker
@@ -73,6 +74,7 @@ def work(settings: Settings) -> None:
         signal.signal(number, lambda *_: stop.set())
     worker = dramatiq.Worker(broker, worker_threads=settings.worker_threads, worker_timeout=POLL_MS)
     worker.start()
+    garbage.settle()
     log.info("worker is up")
     stop.wait()
     log.info("worker is stopping")
