@@ -74,14 +74,16 @@ set due_at = excluded.due_at, serial_key = excluded.serial_key, state = 'waiting
 """
 NOTIFY = "select pg_notify($1, $2)"
 WAKE = """
-update duties d set state = 'waiting' from (
+with heirs as materialized (
   select h.subject_id from (select distinct k from unnest($2::uuid[]) k where k is not null) m
   cross join lateral (
     select p.subject_id from duties p where p.agency_id = current_agency() and p.kind = $1 and p.serial_key = m.k
       and p.state = 'parked' order by p.due_at, p.subject_id limit 1) h
   where not exists (select 1 from duties b where b.agency_id = current_agency() and b.kind = $1 and b.serial_key = m.k
-    and b.state in ('ready', 'leased'))) heirs
-where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = heirs.subject_id and d.state || '' = 'parked'
+    and b.state in ('ready', 'leased')))
+update duties d set state = 'waiting'
+where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = any (array (select subject_id from heirs))
+  and d.state || '' = 'parked'
 """
 
 RECLAIM = """
@@ -119,11 +121,11 @@ heads as (
   select r.*, (place = 1 and (serial_key is null or not exists (
     select 1 from duties b where b.agency_id = r.agency_id and b.kind = $1 and b.serial_key = r.serial_key
       and b.state in ('ready', 'leased')))) head from ranked r),
-present as (select coalesce(min(turn), 0) turn from duties where kind = $1 and state = 'ready'),
-last as (
+present as materialized (select coalesce(min(turn), 0) turn from duties where kind = $1 and state = 'ready'),
+last as materialized (
   select a.agency_id, greatest((select turn - 1 from present), coalesce((
     select max(t.turn) from duties t
-    where t.kind = $1 and t.agency_id = a.agency_id and t.state in ('ready', 'leased')), 0)) turn
+    where t.kind = $1 and t.agency_id = a.agency_id and t.state in ('ready', 'leased') and t.turn is not null), 0)) turn
   from (select distinct agency_id from heads where head) a),
 stamped as (
   select h.agency_id, h.subject_id, h.head, case when h.head then last.turn
@@ -171,8 +173,9 @@ heirs as materialized (
     select p.subject_id from duties p where p.agency_id = current_agency() and p.kind = $1
       and p.serial_key = m.serial_key and p.state = 'parked' order by p.due_at, p.subject_id limit 1) h),
 unparked as (
-  update duties d set state = 'waiting' from heirs
-  where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = heirs.subject_id and d.state || '' = 'parked')
+  update duties d set state = 'waiting'
+  where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = any (array (select subject_id from heirs))
+  and d.state || '' = 'parked')
 select subject_id from mine
 """
 POSTPONE = """
@@ -190,8 +193,9 @@ heirs as materialized (
     select p.subject_id from duties p where p.agency_id = current_agency() and p.kind = $1
       and p.serial_key = m.serial_key and p.state = 'parked' order by p.due_at, p.subject_id limit 1) h),
 unparked as (
-  update duties d set state = 'waiting' from heirs
-  where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = heirs.subject_id and d.state || '' = 'parked')
+  update duties d set state = 'waiting'
+  where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = any (array (select subject_id from heirs))
+  and d.state || '' = 'parked')
 select subject_id from mine
 """
 DROP = """
@@ -204,8 +208,9 @@ heirs as materialized (
     select p.subject_id from duties p where p.agency_id = current_agency() and p.kind = $1
       and p.serial_key = m.serial_key and p.state = 'parked' and p.subject_id <> all($2::uuid[])
     order by p.due_at, p.subject_id limit 1) h)
-update duties d set state = 'waiting' from heirs
-where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = heirs.subject_id and d.state || '' = 'parked'
+update duties d set state = 'waiting'
+where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = any (array (select subject_id from heirs))
+  and d.state || '' = 'parked'
 """
 OLDEST = """
 select kind, subject_id, due_at, state from (

@@ -19,7 +19,14 @@ class Duty(SQLModel, table=True):
         Index("ix_duties_waiting", "kind", "due_at", postgresql_where=text("state = 'waiting'")),
         Index("ix_duties_parked", "kind", "serial_key", "due_at", postgresql_where=text("state = 'parked'")),
         Index("ix_duties_ready", "kind", "turn", "agency_id", postgresql_where=text("state = 'ready'")),
-        Index("ix_duties_turns", "kind", "agency_id", "turn", postgresql_where=text("state in ('ready', 'leased')")),
+        # `turn is not null` keeps this index out of look-ups by serial key, for which the planner would take it.
+        Index(
+            "ix_duties_turns",
+            "kind",
+            "agency_id",
+            "turn",
+            postgresql_where=text("state in ('ready', 'leased') and turn is not null"),
+        ),
         Index("ix_duties_leased", "kind", "lease_until", postgresql_where=text("state = 'leased'")),
         Index(
             "uq_duties_serial",

@@ -62,7 +62,7 @@ def upgrade() -> None:
     op.create_index('ix_duties_leased', 'duties', ['kind', 'lease_until'], unique=False, postgresql_where=sa.text("state = 'leased'"))
     op.create_index('ix_duties_parked', 'duties', ['kind', 'serial_key', 'due_at'], unique=False, postgresql_where=sa.text("state = 'parked'"))
     op.create_index('ix_duties_ready', 'duties', ['kind', 'turn', 'agency_id'], unique=False, postgresql_where=sa.text("state = 'ready'"))
-    op.create_index('ix_duties_turns', 'duties', ['kind', 'agency_id', 'turn'], unique=False, postgresql_where=sa.text("state in ('ready', 'leased')"))
+    op.create_index('ix_duties_turns', 'duties', ['kind', 'agency_id', 'turn'], unique=False, postgresql_where=sa.text("state in ('ready', 'leased') and turn is not null"))
     op.create_index('ix_duties_waiting', 'duties', ['kind', 'due_at'], unique=False, postgresql_where=sa.text("state = 'waiting'"))
     op.create_index('uq_duties_serial', 'duties', ['agency_id', 'kind', 'serial_key'], unique=True, postgresql_where=sa.text("state in ('ready', 'leased')"))
     op.create_table('heartbeats',
