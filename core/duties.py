@@ -73,7 +73,21 @@ set due_at = excluded.due_at, serial_key = excluded.serial_key, state = 'waiting
     fence = d.fence + 1, starts = 0
 """
 NOTIFY = "select pg_notify($1, $2)"
-WAKE = """
+UNPARK = """
+update duties d set state = 'waiting'
+where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = any (array (select subject_id from heirs))
+  and d.state || '' = 'parked'
+"""
+HEIRS = """
+heirs as materialized (
+  select h.subject_id from (select distinct serial_key from mine where serial_key is not null) m
+  cross join lateral (
+    select p.subject_id from duties p where p.agency_id = current_agency() and p.kind = $1
+      and p.serial_key = m.serial_key and p.state = 'parked' and p.subject_id <> all($2)
+    order by p.due_at, p.subject_id limit 1) h)
+"""
+"""Who comes next: the first parked row of each serial key that `mine` ($2 their subjects) leaves free."""
+WAKE = f"""
 with heirs as materialized (
   select h.subject_id from (select distinct k from unnest($2::uuid[]) k where k is not null) m
   cross join lateral (
@@ -81,10 +95,7 @@ with heirs as materialized (
       and p.state = 'parked' order by p.due_at, p.subject_id limit 1) h
   where not exists (select 1 from duties b where b.agency_id = current_agency() and b.kind = $1 and b.serial_key = m.k
     and b.state in ('ready', 'leased')))
-update duties d set state = 'waiting'
-where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = any (array (select subject_id from heirs))
-  and d.state || '' = 'parked'
-"""
+{UNPARK}"""
 
 RECLAIM = """
 update duties set state = 'waiting', turn = null, lease_until = null, fence = fence + 1
@@ -156,61 +167,37 @@ update duties d set fence = d.fence + 1, starts = d.starts + $5, begun = d.begun
   lease_until = case when d.lease_until < now() + $4::interval * {FRESH} then now() + $4::interval else d.lease_until end
 from unnest($2::uuid[], $3::bigint[]) x(subject_id, fence)
 where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = any($2) and d.subject_id = x.subject_id
-  and d.fence = x.fence
-  and d.lease_until > now()
+  and d.fence = x.fence and d.lease_until > now()
 returning d.subject_id, d.fence, d.starts, d.begun
 """
-FINISH = """
+FINISH = f"""
 with mine as (
   delete from duties d using unnest($2::uuid[], $3::bigint[]) x(subject_id, fence)
   where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = any($2) and d.subject_id = x.subject_id
-  and d.fence = x.fence
-    and d.lease_until is not null
+    and d.fence = x.fence and d.lease_until is not null
   returning d.subject_id, d.serial_key),
-heirs as materialized (
-  select h.subject_id from (select distinct serial_key from mine where serial_key is not null) m
-  cross join lateral (
-    select p.subject_id from duties p where p.agency_id = current_agency() and p.kind = $1
-      and p.serial_key = m.serial_key and p.state = 'parked' order by p.due_at, p.subject_id limit 1) h),
-unparked as (
-  update duties d set state = 'waiting'
-  where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = any (array (select subject_id from heirs))
-  and d.state || '' = 'parked')
+{HEIRS},
+unparked as ({UNPARK})
 select subject_id from mine
 """
-POSTPONE = """
+POSTPONE = f"""
 with mine as (
   update duties d set state = 'waiting', turn = null, lease_until = null, due_at = x.due_at, fence = d.fence + 1,
     starts = 0
   from unnest($2::uuid[], $3::bigint[], $4::timestamptz[]) x(subject_id, fence, due_at)
   where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = any($2) and d.subject_id = x.subject_id
-  and d.fence = x.fence
-    and d.lease_until is not null
+    and d.fence = x.fence and d.lease_until is not null
   returning d.subject_id, d.serial_key),
-heirs as materialized (
-  select h.subject_id from (select distinct serial_key from mine where serial_key is not null) m
-  cross join lateral (
-    select p.subject_id from duties p where p.agency_id = current_agency() and p.kind = $1
-      and p.serial_key = m.serial_key and p.state = 'parked' order by p.due_at, p.subject_id limit 1) h),
-unparked as (
-  update duties d set state = 'waiting'
-  where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = any (array (select subject_id from heirs))
-  and d.state || '' = 'parked')
+{HEIRS},
+unparked as ({UNPARK})
 select subject_id from mine
 """
-DROP = """
-with gone as (
+DROP = f"""
+with mine as (
   delete from duties where agency_id = current_agency() and kind = $1 and subject_id = any($2::uuid[])
   returning serial_key),
-heirs as materialized (
-  select h.subject_id from (select distinct serial_key from gone where serial_key is not null) m
-  cross join lateral (
-    select p.subject_id from duties p where p.agency_id = current_agency() and p.kind = $1
-      and p.serial_key = m.serial_key and p.state = 'parked' and p.subject_id <> all($2::uuid[])
-    order by p.due_at, p.subject_id limit 1) h)
-update duties d set state = 'waiting'
-where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = any (array (select subject_id from heirs))
-  and d.state || '' = 'parked'
+{HEIRS}
+{UNPARK}
 """
 OLDEST = """
 select kind, subject_id, due_at, state from (

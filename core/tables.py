@@ -1,8 +1,6 @@
 """Columns that many tables share, as functions: SQLModel wants a new column object per table."""
 
-from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import BigInteger, Column, DateTime, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
@@ -37,6 +35,3 @@ def uuid_array(*, nullable: bool = True) -> Any:
 def big_integer(default: int = 0) -> Any:
     """A `bigint` column with a default."""
     return Field(default=default, sa_column=Column(BigInteger, nullable=False, server_default=text(str(default))))
-
-
-__all__ = ["UUID", "big_integer", "datetime", "instant", "json_column", "uuid_array"]

@@ -31,8 +31,8 @@ LAST_USED_STEP_S = 60
 """`last_used_at` is written at most this often, so that reading does not mean writing."""
 HINT_LENGTH = 4
 
-LOOK_UP = """
-select k.id, k.name, k.scopes, k.workspace_ids, k.last_used_at < now() - make_interval(secs => 60) stale,
+LOOK_UP = f"""
+select k.id, k.name, k.scopes, k.workspace_ids, k.last_used_at < now() - make_interval(secs => {LAST_USED_STEP_S}) stale,
        k.last_used_at is null fresh, a.name agency_name, a.livemode
 from api_keys k join agencies a on a.id = k.agency_id
 where k.agency_id = $1 and k.hash = $2 and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())

@@ -17,8 +17,6 @@ BYTES_MAX = 5 * 1024 * 1024
 ROWS_MAX = 10_000
 COLUMNS = ("client_ref", "text", "account_ids", "at", "time_zone", "media", "external_ref", "duplicate_policy")
 REQUIRED = "account_ids"
-CELL_LENGTH_MAX = 131_072
-"""Of Python's csv module; the longest text of any network has 63,206 characters."""
 CLIENT_REF_LENGTH_MAX = 255
 LISTED = re.compile(r"[\s,;]+")
 """Between the ids of one cell."""
@@ -81,6 +79,7 @@ def read(data: bytes) -> list[Row]:
     except UnicodeDecodeError as error:
         raise _refuse("The sheet must be text in UTF-8.") from error
     head = text.split("\n", 1)[0]
+    # The module itself refuses a cell of more than 131,072 characters; the longest text of any network has 63,206.
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=";" if ";" in head and "," not in head else ",", strict=True)
     try:
         names = [name.strip() for name in next(lines, [])]
