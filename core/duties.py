@@ -4,21 +4,16 @@ A duty is outbox, schedule and lease in one. It is written in the same transacti
 and times only. `claim` runs under the role octavo_worker, which sees this table across agencies and nothing else;
 `put`, `finish`, `postpone` and `drop` run in the subject's own transaction under row-level security.
 
-Statements that know their rows say `lease_until is not null` or `state || ''` where they could name the state: named, the
-planner would walk the small partial index of that state instead of the primary key, and the index is small only in its
-statistics (measured: one second for fifty rows).
-
 States of a row:
 
-    waiting   due at `due_at`                          -> ready | parked, by `claim`
-    parked    due, but another of its serial key runs  -> waiting, when that one ends
-    ready     stamped with a virtual turn              -> leased, by `claim`
+    waiting   due at `due_at`                          -> leased, by `claim`
     leased    a worker owns it until `lease_until`     -> gone (`finish`) | waiting (`postpone`, lease over)
 
-Fair: each fifty due rows of an agency get the next turn after its last, and the lowest turns are claimed first, so an
-agency with ten thousand due rows delays another by fifty and not by ten thousand. At most one row of a serial key (the account,
-when publishing) is ready or leased, held by a unique index. Claims of one kind follow one another under an advisory lock:
-they take milliseconds for a hundred rows, and two claimers can never meet on one serial key.
+At most one row of a serial key (the account, when publishing) is leased, held by a unique index; the others of that key wait.
+Fair: what an agency has leased and what it has due is counted in turns of fifty rows, and the lowest turns are claimed first,
+so an agency with ten thousand due rows delays another by fifty and not by ten thousand. Among equals the lot decides. Claims
+of one kind follow one another under an advisory lock: they take milliseconds for a hundred rows, and two claimers can never
+meet on one serial key.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,8 +24,13 @@ from uuid import UUID
 
 import asyncpg
 
-PROMOTE_MAX = 1_000
-"""Due rows that one claim stamps with a turn at most; more wait for the next claim, some milliseconds later."""
+FEW = 500
+"""Due rows that one claim looks at as they are. When there are more, it asks each agency, and there each serial key, for its
+first one: a queue of ten thousand rows of one account must hide nobody's."""
+LOOKED_AT = 2
+"""Rows that a claim looks at for each that it may lease, when there are more than `FEW`: some belong to busy accounts."""
+AGENCIES_SEEN = 4
+"""Agencies that such a claim looks at, at least, if there are so many: those that hold least, and among them by lot."""
 TURN_SIZE = 50
 """Rows of an agency in one turn: a message's worth, so that a worker does them in two transactions and not in a hundred."""
 SYSTEM = UUID(int=0)
@@ -69,146 +69,123 @@ PUT = """
 insert into duties as d (agency_id, kind, subject_id, due_at, serial_key)
 select a, $1, s, t, k from unnest($2::uuid[], $3::uuid[], $4::timestamptz[], $5::uuid[]) x(a, s, t, k)
 on conflict (agency_id, kind, subject_id) do update
-set due_at = excluded.due_at, serial_key = excluded.serial_key, state = 'waiting', turn = null, lease_until = null,
+set due_at = excluded.due_at, serial_key = excluded.serial_key, state = 'waiting', lease_until = null,
     fence = d.fence + 1, starts = 0
 """
 NOTIFY = "select pg_notify($1, $2)"
-UNPARK = """
-update duties d set state = 'waiting'
-where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = any (array (select subject_id from heirs))
-  and d.state || '' = 'parked'
-"""
-HEIRS = """
-heirs as materialized (
-  select h.subject_id from (select distinct serial_key from mine where serial_key is not null) m
-  cross join lateral (
-    select p.subject_id from duties p where p.agency_id = current_agency() and p.kind = $1
-      and p.serial_key = m.serial_key and p.state = 'parked' and p.subject_id <> all($2)
-    order by p.due_at, p.subject_id limit 1) h)
-"""
-"""Who comes next: the first parked row of each serial key that `mine` ($2 their subjects) leaves free."""
-WAKE = f"""
-with heirs as materialized (
-  select h.subject_id from (select distinct k from unnest($2::uuid[]) k where k is not null) m
-  cross join lateral (
-    select p.subject_id from duties p where p.agency_id = current_agency() and p.kind = $1 and p.serial_key = m.k
-      and p.state = 'parked' order by p.due_at, p.subject_id limit 1) h
-  where not exists (select 1 from duties b where b.agency_id = current_agency() and b.kind = $1 and b.serial_key = m.k
-    and b.state in ('ready', 'leased')))
-{UNPARK}"""
-
 RECLAIM = """
-update duties set state = 'waiting', turn = null, lease_until = null, fence = fence + 1
+update duties set state = 'waiting', lease_until = null, fence = fence + 1
 where (agency_id, kind, subject_id) in (
   select agency_id, kind, subject_id from duties
   where state = 'leased' and kind = $1 and lease_until < now() order by lease_until limit 1000 for update skip locked)
 """
-UNPARK_LOST = """
-with recursive keys as (
-  (select serial_key from duties where kind = $1 and state = 'parked' order by serial_key limit 1)
-  union all
-  select (select d.serial_key from duties d where d.kind = $1 and d.state = 'parked' and d.serial_key > keys.serial_key
-          order by d.serial_key limit 1) from keys where keys.serial_key is not null),
-lost as materialized (
-  select h.agency_id, h.subject_id from keys cross join lateral (
-    select p.agency_id, p.subject_id from duties p where p.kind = $1 and p.state = 'parked'
-      and p.serial_key = keys.serial_key order by p.due_at limit 1) h
-  where keys.serial_key is not null and not exists (
-    select 1 from duties b where b.agency_id = h.agency_id and b.kind = $1 and b.serial_key = keys.serial_key
-      and b.state in ('ready', 'leased'))
-  limit 1000)
-update duties d set state = 'waiting' from lost
-where d.agency_id = lost.agency_id and d.kind = $1 and d.subject_id = lost.subject_id and d.state || '' = 'parked'
-"""
-PROMOTE = """
-with due as (
+DUE = f"""
+due as materialized (
   select agency_id, subject_id, due_at, serial_key from duties
-  where kind = $1 and state = 'waiting' and due_at <= now() - $3::interval order by due_at limit $2
-  for update skip locked),
-ranked as (
-  select due.*, case when serial_key is null then 1
-    else row_number() over (partition by serial_key order by due_at, subject_id) end place from due),
+  where kind = $1 and state = 'waiting' and due_at <= now() - $5::interval order by due_at limit {FEW})"""
+DUE_OF_MANY = f"""
+agencies(agency_id) as (
+  (select agency_id from duties where kind = $1 and state = 'waiting' order by agency_id limit 1)
+  union all
+  select next.agency_id from agencies cross join lateral (
+    select d.agency_id from duties d where d.kind = $1 and d.state = 'waiting' and d.agency_id > agencies.agency_id
+    order by d.agency_id limit 1) next),
+share as materialized (select greatest({TURN_SIZE}, free * {LOOKED_AT} / {AGENCIES_SEEN}) each from room),
+ordered as materialized (
+  select agency_id from agencies left join held using (agency_id) order by coalesce(held.many, 0), random()),
+due as materialized (
+  select o.agency_id, first.subject_id, first.due_at, first.serial_key from ordered o cross join lateral (
+    with recursive keys(serial_key, due_at, subject_id) as (
+      (select d.serial_key, d.due_at, d.subject_id from duties d
+       where d.kind = $1 and d.agency_id = o.agency_id and d.state = 'waiting' and d.serial_key is not null
+       order by d.serial_key, d.due_at limit 1)
+      union all
+      select next.* from keys cross join lateral (
+        select d.serial_key, d.due_at, d.subject_id from duties d
+        where d.kind = $1 and d.agency_id = o.agency_id and d.state = 'waiting' and d.serial_key > keys.serial_key
+        order by d.serial_key, d.due_at limit 1) next)
+    select * from (
+      select serial_key, due_at, subject_id from keys where due_at <= now() - $5::interval
+      union all
+      (select d.serial_key, d.due_at, d.subject_id from duties d
+       where d.kind = $1 and d.agency_id = o.agency_id and d.state = 'waiting' and d.serial_key is null
+         and d.due_at <= now() - $5::interval order by d.due_at limit (select each from share))) each
+    order by due_at limit (select each from share)) first
+  limit {LOOKED_AT} * (select free from room))"""
+CLAIM = """
+with recursive
+room as materialized (
+  select greatest(0, least($2::bigint, $3::bigint - count(*))) free from duties
+  where kind = $1 and state = 'leased' and not started),
+held as materialized (
+  select agency_id, count(*) many from duties where kind = $1 and state = 'leased' group by agency_id),
+{due},
 heads as (
-  select r.*, (place = 1 and (serial_key is null or not exists (
-    select 1 from duties b where b.agency_id = r.agency_id and b.kind = $1 and b.serial_key = r.serial_key
-      and b.state in ('ready', 'leased')))) head from ranked r),
-present as materialized (select coalesce(min(turn), 0) turn from duties where kind = $1 and state = 'ready'),
-last as materialized (
-  select a.agency_id, greatest((select turn - 1 from present), coalesce((
-    select max(t.turn) from duties t
-    where t.kind = $1 and t.agency_id = a.agency_id and t.state in ('ready', 'leased') and t.turn is not null), 0)) turn
-  from (select distinct agency_id from heads where head) a),
-stamped as (
-  select h.agency_id, h.subject_id, h.head, case when h.head then last.turn
-    + (row_number() over (partition by h.agency_id, h.head order by h.due_at, h.subject_id) + $4 - 1) / $4 end turn
-  from heads h left join last using (agency_id))
-update duties d set state = case when s.head then 'ready' else 'parked' end, turn = s.turn
-from stamped s where d.agency_id = s.agency_id and d.kind = $1 and d.subject_id = s.subject_id
+  select *, row_number() over (partition by agency_id, serial_key order by due_at, subject_id) place from due where (
+    select true from duties b where b.kind = $1 and b.agency_id = due.agency_id and b.serial_key = due.serial_key
+      and b.state = 'leased' limit 1) is null),
+turns as (
+  select h.*, (coalesce(held.many, 0) - 1 + row_number() over (partition by agency_id order by due_at, subject_id)) / {size} turn
+  from heads h left join held using (agency_id) where serial_key is null or place = 1),
+lots as materialized (select agency_id, random() lot from (select distinct agency_id from turns) a),
+chosen as materialized (
+  select agency_id, subject_id, turn from turns join lots using (agency_id)
+  order by turn, lot, due_at, subject_id limit (select free from room)),
+ours as materialized (
+  select d.agency_id, d.subject_id, c.turn from chosen c
+  join duties d on d.agency_id = c.agency_id and d.kind = $1 and d.subject_id = c.subject_id
+  where d.lease_until is null for update of d skip locked),
+leased as (
+  update duties d set state = 'leased', lease_until = now() + $4::interval, fence = fence + 1, started = false
+  from ours o where d.agency_id = o.agency_id and d.kind = $1 and d.subject_id = o.subject_id
+  returning d.agency_id, d.subject_id, d.fence, o.turn)
+select agency_id, subject_id, fence from leased
+order by turn, count(*) over (partition by agency_id, turn), agency_id, subject_id
 """
-LEASE = """
-update duties d set state = 'leased', lease_until = now() + $3::interval, fence = fence + 1, started = false
-from (select agency_id, subject_id from duties where kind = $1 and state = 'ready' and due_at <= now() - $4::interval
-      order by turn, agency_id limit $2 for update skip locked) x
-where d.agency_id = x.agency_id and d.kind = $1 and d.subject_id = x.subject_id
-returning d.agency_id, d.subject_id, d.fence
+"""$2 rows at most, $3 leased and not begun at most, $4 the lease, $5 how late at least. The first row of each free serial key,
+its turn, and the lease. Rows that a person is changing at this moment are passed over. `limit 1` keeps the look for a busy key
+a look: joined, it compares each row with each lease."""
+CLAIM_OF_FEW = CLAIM.format(due=DUE, size=TURN_SIZE)
+CLAIM_OF_MANY = CLAIM.format(due=DUE_OF_MANY, size=TURN_SIZE)
+FOUND = f"""
+select (select count(*) from (
+    select from duties where kind = $1 and state = 'waiting' and due_at <= now() - $2::interval limit {FEW}) d) due,
+  exists (select 1 from duties where kind = $1 and state = 'leased' and lease_until < now()) lost,
+  (select count(*) from duties where kind = $1 and state = 'leased' and not started) queued
 """
-ANYTHING = """
-select exists (select 1 from duties where kind = $1 and state = 'waiting' and due_at <= now() - $2::interval)
-  or exists (select 1 from duties where kind = $1 and state = 'ready')
-  or exists (select 1 from duties where kind = $1 and state = 'leased' and lease_until < now())
-"""
-QUEUED = "select count(*) from duties where kind = $1 and state = 'leased' and not started"
-BUSY = "select exists (select 1 from duties where kind = $1 and state = 'leased')"
 NEXT_DUE = "select min(due_at) from duties where kind = $1 and state = 'waiting'"
-FRESH = 0.9
-"""Share of a lease that is surely left when a batch has begun."""
-START = f"""
+START = """
 update duties d set fence = d.fence + 1, starts = d.starts + $5, begun = d.begun + $5, started = true,
-  lease_until = case when d.lease_until < now() + $4::interval * {FRESH} then now() + $4::interval else d.lease_until end
+  lease_until = now() + $4::interval
 from unnest($2::uuid[], $3::bigint[]) x(subject_id, fence)
-where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = any($2) and d.subject_id = x.subject_id
-  and d.fence = x.fence and d.lease_until > now()
+where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = x.subject_id and d.fence = x.fence
+  and d.lease_until > now()
 returning d.subject_id, d.fence, d.starts, d.begun
 """
-FINISH = f"""
-with mine as (
-  delete from duties d using unnest($2::uuid[], $3::bigint[]) x(subject_id, fence)
-  where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = any($2) and d.subject_id = x.subject_id
-    and d.fence = x.fence and d.lease_until is not null
-  returning d.subject_id, d.serial_key),
-{HEIRS},
-unparked as ({UNPARK})
-select subject_id from mine
+FINISH = """
+delete from duties d using unnest($2::uuid[], $3::bigint[]) x(subject_id, fence)
+where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = x.subject_id and d.fence = x.fence
+  and d.lease_until is not null
+returning d.subject_id
 """
-POSTPONE = f"""
-with mine as (
-  update duties d set state = 'waiting', turn = null, lease_until = null, due_at = x.due_at, fence = d.fence + 1,
-    starts = 0
-  from unnest($2::uuid[], $3::bigint[], $4::timestamptz[]) x(subject_id, fence, due_at)
-  where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = any($2) and d.subject_id = x.subject_id
-    and d.fence = x.fence and d.lease_until is not null
-  returning d.subject_id, d.serial_key),
-{HEIRS},
-unparked as ({UNPARK})
-select subject_id from mine
+POSTPONE = """
+update duties d set state = 'waiting', lease_until = null, due_at = x.due_at, fence = d.fence + 1, starts = 0
+from unnest($2::uuid[], $3::bigint[], $4::timestamptz[]) x(subject_id, fence, due_at)
+where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = x.subject_id and d.fence = x.fence
+  and d.lease_until is not null
+returning d.subject_id
 """
-DROP = f"""
-with mine as (
-  delete from duties where agency_id = current_agency() and kind = $1 and subject_id = any($2::uuid[])
-  returning serial_key),
-{HEIRS}
-{UNPARK}
-"""
+DROP = "delete from duties where agency_id = current_agency() and kind = $1 and subject_id = any($2::uuid[])"
 OLDEST = """
 select kind, subject_id, due_at, state from (
   (select kind, subject_id, due_at, state from duties where kind = $1 and state = 'waiting' and due_at <= now()
    order by due_at limit 1)
   union all
-  (select kind, subject_id, due_at, state from duties where kind = $1 and state in ('parked', 'ready', 'leased')
-   order by due_at limit 1)) late order by due_at limit 1
+  (select kind, subject_id, due_at, state from duties where kind = $1 and state = 'leased' order by due_at limit 1)
+) late order by due_at limit 1
 """
 RELEASE = """
-update duties d set state = 'waiting', turn = null, lease_until = null, fence = d.fence + 1
+update duties d set state = 'waiting', lease_until = null, fence = d.fence + 1
 from unnest($2::uuid[], $3::uuid[], $4::bigint[]) x(agency_id, subject_id, fence)
 where d.agency_id = x.agency_id and d.kind = $1 and d.subject_id = x.subject_id and d.fence = x.fence
   and d.lease_until is not null
@@ -235,7 +212,6 @@ async def put(
     await db.execute(
         PUT, kind, [agency_id] * len(rows), [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
     )
-    await db.execute(WAKE, kind, [row[2] for row in rows])
     if min(row[1] for row in rows) <= now + timedelta(seconds=1):
         await db.execute(NOTIFY, CHANNEL, kind)
 
@@ -245,31 +221,19 @@ async def claim(
 ) -> list[Claimed]:
     """Lease up to `limit` duties of `kind` that are due (by `late` or more), fairly over agencies.
 
-    One transaction; `db` is the worker role's. No more than `queued_max` of a kind are
-    leased and not begun: a longer queue in the broker would only age, and stand before whoever's turn comes next.
+    One transaction; `db` is the worker role's. No more than `queued_max` of a kind are leased and not begun: a longer queue
+    in the broker would only age, and stand before whoever's turn comes next. In the order in which they are to be handed on:
+    by turns, and in a turn the smaller parts first.
     """
-    if not await db.fetchval(ANYTHING, kind, late):
+    found = await db.fetchrow(FOUND, kind, late)
+    if not found["lost"] and (not found["due"] or found["queued"] >= queued_max):
         return []
     async with db.transaction():
         await db.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"octavo-claim-{kind}")
-        await db.execute(RECLAIM, kind)
-        room = min(limit, queued_max - await db.fetchval(QUEUED, kind))
-        if room <= 0:
-            return []
-        await db.execute(PROMOTE, kind, PROMOTE_MAX, late, TURN_SIZE)
-        rows = await db.fetch(LEASE, kind, room, lease, late)
+        if found["lost"]:
+            await db.execute(RECLAIM, kind)
+        rows = await db.fetch(CLAIM_OF_FEW if found["due"] < FEW else CLAIM_OF_MANY, kind, limit, queued_max, lease, late)
     return [Claimed(*row) for row in rows]
-
-
-async def unpark_lost(db: asyncpg.Connection, kind: str) -> None:
-    """Mend parked rows whose predecessor ended while they were being parked (two transactions that could not see each other)."""
-    await db.execute(UNPARK_LOST, kind)
-
-
-async def busy(db: asyncpg.Connection, kind: str) -> bool:
-    """Say whether workers hold duties of `kind`: when one ends, the next of its serial key is due at once."""
-    value: bool = await db.fetchval(BUSY, kind)
-    return value
 
 
 async def next_due(db: asyncpg.Connection, kind: str) -> datetime | None:
@@ -279,9 +243,7 @@ async def next_due(db: asyncpg.Connection, kind: str) -> datetime | None:
 
 
 async def start(db: Statements, kind: str, claimed: Iterable[Claimed], lease: timedelta) -> list[asyncpg.Record]:
-    """Begin one agency's batch: renew leases that have run a tenth, count the start, and drop what is no longer ours.
-
-    A lease that is fresh stays as it is, because it is indexed: an update of none of the indexed columns is half as dear.
+    """Begin one agency's batch: renew the leases, count the start, and drop what is no longer ours.
 
     The fence moves on, so the same message delivered twice starts nothing the second time. Rows: subject_id, fence, starts
     (how often it was begun without having been finished or postponed: what happens to poison), begun (how often at all).
@@ -297,7 +259,7 @@ async def renew(db: Statements, kind: str, claimed: Claimed, lease: timedelta) -
 
 
 async def finish(db: Statements, kind: str, rows: Sequence[tuple[UUID, int]]) -> set[UUID]:
-    """End duties (subject, fence) and let the next of their serial keys come. Returns those that were still ours."""
+    """End duties (subject, fence). Returns those that were still ours."""
     if not rows:
         return set()
     done = await db.fetch(FINISH, kind, [row[0] for row in rows], [row[1] for row in rows])

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, text
+from sqlalchemy import CheckConstraint, Index, text
 from sqlmodel import Field, SQLModel
 
 from core.tables import big_integer, instant
@@ -14,28 +14,12 @@ class Duty(SQLModel, table=True):
 
     __tablename__ = "duties"
     __table_args__ = (
-        CheckConstraint("state in ('waiting', 'parked', 'ready', 'leased')", name="state"),
+        CheckConstraint("state in ('waiting', 'leased')", name="state"),
         CheckConstraint("(state = 'leased') = (lease_until is not null)", name="lease"),
         Index("ix_duties_waiting", "kind", "due_at", postgresql_where=text("state = 'waiting'")),
-        Index("ix_duties_parked", "kind", "serial_key", "due_at", postgresql_where=text("state = 'parked'")),
-        Index("ix_duties_ready", "kind", "turn", "agency_id", postgresql_where=text("state = 'ready'")),
-        # `turn is not null` keeps this index out of look-ups by serial key, for which the planner would take it.
-        Index(
-            "ix_duties_turns",
-            "kind",
-            "agency_id",
-            "turn",
-            postgresql_where=text("state in ('ready', 'leased') and turn is not null"),
-        ),
-        Index("ix_duties_leased", "kind", "lease_until", postgresql_where=text("state = 'leased'")),
-        Index(
-            "uq_duties_serial",
-            "agency_id",
-            "kind",
-            "serial_key",
-            unique=True,
-            postgresql_where=text("state in ('ready', 'leased')"),
-        ),
+        Index("ix_duties_keys", "kind", "agency_id", "serial_key", "due_at", postgresql_where=text("state = 'waiting'")),
+        # Without `lease_until`: a lease that is renewed changes no indexed column, which halves the update.
+        Index("uq_duties_leased", "agency_id", "kind", "serial_key", unique=True, postgresql_where=text("state = 'leased'")),
     )
 
     agency_id: UUID = Field(primary_key=True)
@@ -44,7 +28,6 @@ class Duty(SQLModel, table=True):
     due_at: datetime = instant()
     serial_key: UUID | None = Field(default=None)
     state: str = Field(default="waiting")
-    turn: int | None = Field(default=None, sa_type=BigInteger)
     lease_until: datetime | None = instant(nullable=True)
     fence: int = big_integer()
     starts: int = Field(default=0)

@@ -9,7 +9,6 @@ import asyncpg
 
 from core.crypto import KeyRing
 from core.db import Database
-from core.duties import FRESH
 from core.pool import open_pool
 from core.settings import Settings
 from core.store import MediaStore, open_store
@@ -38,8 +37,8 @@ class Context:
 
     @property
     def lease_left_s(self) -> float:
-        """How long after a beginning a call may still end: what is surely left of the lease, less the margin."""
-        return self.settings.lease_s * FRESH - LEASE_MARGIN.total_seconds()
+        """How long after a beginning a call may still end: the lease, less the margin."""
+        return self.settings.lease_s - LEASE_MARGIN.total_seconds()
 
     @property
     def step_deadline_s(self) -> float:
@@ -58,7 +57,7 @@ async def open_context(settings: Settings) -> Context:
     client = Client(allow_loopback=settings.egress_allow_loopback)
     networks = connectors(client, settings)
     longest = max(network.capabilities.call_deadline for network in networks.values())
-    needed_s = (longest + LEASE_MARGIN).total_seconds() / FRESH
+    needed_s = (longest + LEASE_MARGIN).total_seconds()
     if settings.lease_s <= needed_s:
         raise SystemExit(f"OCTAVO_LEASE_S must be longer than {needed_s:.0f}")
     return Context(

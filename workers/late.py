@@ -29,8 +29,6 @@ async def _take(context: Context, kind: str, stopping: asyncio.Event) -> None:
         try:
             async with context.duties_pool.acquire() as db:
                 claimed = await duties.claim(db, kind, size, lease, queued, late)
-                if not claimed:
-                    await duties.unpark_lost(db, kind)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             log.warning("database away", extra={"error": type(error).__name__})
         if claimed:

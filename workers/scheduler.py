@@ -15,7 +15,7 @@ import asyncpg
 import dramatiq
 from dramatiq.middleware.asyncio import AsyncIO
 
-from core import duties, metrics
+from core import duties, garbage, metrics
 from core.clock import now
 from core.duties import CHANNEL, Claimed
 from core.pool import open_pool
@@ -26,13 +26,10 @@ from workers.kinds import QUEUES, SYSTEM_KINDS
 log = logging.getLogger("octavo.scheduler")
 CLAIM_MAX = 500
 """Duties in one claim: ten full messages."""
-FULL_PAUSE_S = 0.01
-"""Wait before the next look when work is due and every place in flight is taken."""
-BUSY_PAUSE_S = 0.03
-"""Wait before the next look while workers hold duties. They do not notify when they end one: a notification takes a lock
-that every commit of the database waits for (measured: a third of the time of ten thousand at once)."""
+FULL_PAUSE_S = 0.02
+"""Wait before the next look when work is due, but the queue is full or the accounts are busy. Workers do not notify when they end
+a duty: a notification takes a lock that every commit of the database waits for (measured: a third of the time of ten thousand)."""
 AWAY_PAUSE_S = 1.0
-MEND_EVERY_S = 5.0
 
 
 class Scheduler:
@@ -43,7 +40,6 @@ class Scheduler:
         self.actors = actors
         self.stopping = asyncio.Event()
         self._woken = asyncio.Event()
-        self._mended_at = 0.0
 
     async def run(self) -> None:
         """Schedule until `stopping`. A database that is away is waited for."""
@@ -93,15 +89,13 @@ class Scheduler:
                 metrics.CLAIMED.labels(kind).inc(len(claimed))
                 await self._hand_on(db, kind, claimed)
                 total += len(claimed)
-        await self._mend(db)
         if total == 0:
             await self._wait(db)
         return total
 
     async def _hand_on(self, db: asyncpg.Connection, kind: str, claimed: Sequence[Claimed]) -> None:
-        ordered = sorted(claimed, key=lambda row: row.agency_id)
         size = self.settings.batch_size
-        batches = [ordered[start : start + size] for start in range(0, len(ordered), size)]
+        batches = [claimed[start : start + size] for start in range(0, len(claimed), size)]
         for position, batch in enumerate(batches):
             try:
                 async with asyncio.timeout(SEND_DEADLINE_S):
@@ -113,17 +107,9 @@ class Scheduler:
                 await self._sleep(AWAY_PAUSE_S)
                 return
 
-    async def _mend(self, db: asyncpg.Connection) -> None:
-        loop = asyncio.get_running_loop()
-        if loop.time() - self._mended_at >= MEND_EVERY_S:
-            self._mended_at = loop.time()
-            await duties.unpark_lost(db, "publish")
-
     async def _wait(self, db: asyncpg.Connection) -> None:
         waits = [self.settings.poll_s]
         for kind in QUEUES:
-            if await duties.busy(db, kind):
-                waits.append(BUSY_PAUSE_S)
             due = await duties.next_due(db, kind)
             if due is not None:
                 waits.append(max((due - now()).total_seconds(), FULL_PAUSE_S))
@@ -155,5 +141,6 @@ def schedule(settings: Settings) -> None:
         log.info("scheduler is up")
         await scheduler.run()
 
+    garbage.settle()
     asyncio.run(run())
     broker.close()

@@ -149,15 +149,38 @@ async def test_no_more_are_leased_than_may_wait_for_a_worker(
     assert len(await duties.claim(worker, "publish", 100, LEASE, 8)) == 8
 
 
-async def test_parked_rows_whose_predecessor_ended_unseen_are_mended(
+async def test_a_busy_account_with_a_long_queue_hides_no_other(
+    database: Database, worker: asyncpg.Connection, agency: TestAgency, other: TestAgency
+) -> None:
+    account, quiet = new_id(), new_id()
+    await put(database, agency.actor.agency_id, duties.FEW + 10, serial=account, late_s=100)
+    (first,) = await claim(worker)
+    (behind,) = await put(database, agency.actor.agency_id, 1, serial=quiet)
+    without = await put(database, agency.actor.agency_id, 2)
+    (elsewhere,) = await put(database, other.actor.agency_id, 1, serial=new_id())
+    rows = await claim(worker)
+    assert {row.subject_id for row in rows} == {behind, elsewhere, *without}
+    assert first.subject_id not in {row.subject_id for row in rows}
+
+
+async def test_with_many_due_every_account_has_its_oldest_first(
     database: Database, worker: asyncpg.Connection, agency: TestAgency
 ) -> None:
-    await put(database, agency.actor.agency_id, 2, serial=new_id())
-    await claim(worker)
-    await worker.execute("delete from duties where state = 'leased'")
+    accounts = [new_id() for _ in range(3)]
+    oldest = set()
+    for account in accounts:
+        await put(database, agency.actor.agency_id, duties.FEW // 2, serial=account, late_s=10)
+        oldest.update(await put(database, agency.actor.agency_id, 1, serial=account, late_s=50))
+    assert {row.subject_id for row in await claim(worker)} == oldest
     assert await claim(worker) == []
-    await duties.unpark_lost(worker, "publish")
-    assert len(await claim(worker)) == 1
+
+
+async def test_small_parts_are_handed_on_before_large_ones_of_the_same_turn(
+    database: Database, worker: asyncpg.Connection, agency: TestAgency, other: TestAgency
+) -> None:
+    await put(database, agency.actor.agency_id, 2 * duties.TURN_SIZE, late_s=100)
+    (one,) = await put(database, other.actor.agency_id, 1)
+    assert (await claim(worker, 3 * duties.TURN_SIZE))[0].subject_id == one
 
 
 async def test_the_oldest_late_duty_is_named(database: Database, worker: asyncpg.Connection, agency: TestAgency) -> None:
