@@ -1,11 +1,15 @@
 """`python -m api`: serve HTTP."""
 
-import uvicorn
+from core import garbage
 
-from api.app import create_app
-from core import garbage, metrics
-from core.logging import configure
-from core.settings import get_settings
+garbage.hold()
+
+import uvicorn  # noqa: E402  # after `hold`, as all below
+
+from api.app import create_app  # noqa: E402
+from core import metrics  # noqa: E402
+from core.logging import configure  # noqa: E402
+from core.settings import get_settings  # noqa: E402
 
 settings = get_settings()
 configure(settings)

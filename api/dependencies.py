@@ -63,7 +63,7 @@ async def _admit(request: Request, db: asyncpg.Connection, key: PresentedKey, sc
 
 
 async def _actor(scopes: SecurityScopes, request: Request, key: Key, db: DB, _: _Documented) -> Actor:
-    return await _admit(request, await raw(db), key, scopes)
+    return await _admit(request, raw(db), key, scopes)
 
 
 async def _actor_bare(scopes: SecurityScopes, request: Request, key: Key, db: Bare, _: _Documented) -> Actor:
@@ -95,7 +95,7 @@ _DeclaredKey = Annotated[str | None, Header(alias="Idempotency-Key")]
 
 
 async def _idempotency(request: Request, key: Key, db: DB, _: _DeclaredKey = None) -> Idempotency:
-    idempotency = Idempotency(request, key.agency_id, await raw(db))
+    idempotency = Idempotency(request, key.agency_id, raw(db))
     await idempotency.begin()
     return idempotency
 

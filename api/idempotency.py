@@ -211,7 +211,7 @@ class Apart:
 
     async def begin(self, session: AsyncSession, extra: bytes = b"") -> None:
         """Begin inside `session`, the transaction of the effect."""
-        self._begun = Idempotency(self.request, self.agency_id, await raw(session))
+        self._begun = Idempotency(self.request, self.agency_id, raw(session))
         await self._begun.begin(extra)
 
     async def respond_in(

@@ -1,43 +1,35 @@
-"""The database: one engine for SQLModel sessions, one bare pool for the few hot statements, both under the tenant's stamp.
+"""The database: SQLModel sessions, and one bare pool for the hot statements, both under the tenant's stamp.
 
 Every transaction begins with the stamp: `set_config('app.agency_id', ..., true)` and the workspaces that the caller may
 see, local to the transaction, so it is safe behind PgBouncer in transaction mode. Without it the policies show no row.
+
+SQLAlchemy is imported by whoever opens a session (`core.sessions`): it is a second of start and thirty megabytes, and what
+publishes needs none of it.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import asyncpg
-import orjson
-from sqlalchemy import Connection, MetaData, event, text
-from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import SessionTransaction
-from sqlmodel import Session, SQLModel
-from sqlmodel.ext.asyncio.session import AsyncSession
 
-from core.pool import CONNECTION_SETTINGS, open_pool
+from core.pool import open_pool
 from core.settings import Settings
 
-NAMING = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    "pk": "pk_%(table_name)s",
-}
-SQLModel.metadata.naming_convention = NAMING
-METADATA: MetaData = SQLModel.metadata
+if TYPE_CHECKING:
+    from sqlmodel.ext.asyncio.session import AsyncSession
+
+    from core.sessions import Sessions
 
 Bare = asyncpg.Connection
 """A bare connection inside a stamped transaction."""
 Row = asyncpg.Record
 """A row of a bare statement."""
-
-STAMP = "select set_config('app.agency_id', :agency, true), set_config('app.workspace_ids', :workspaces, true)"
+DRIVER = "driver"
+"""Under which name a session knows its connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +45,6 @@ class Tenant:
         return "" if self.workspace_ids is None else "{" + ",".join(map(str, self.workspace_ids)) + "}"
 
 
-class TenantSession(Session):
-    """A session that stamps each of its transactions with its tenant (`info["tenant"]`)."""
-
-
-@event.listens_for(TenantSession, "after_begin")
-def _stamp(session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
-    tenant: Tenant | None = session.info.get("tenant")
-    connection.execute(
-        text(STAMP),
-        {"agency": str(tenant.agency_id) if tenant else "", "workspaces": tenant.workspaces_literal if tenant else ""},
-    )
-
-
 class Database:
     """Both ways to the tables, for one login (the application's). Make one per process; `close` ends both."""
 
@@ -73,25 +52,16 @@ class Database:
         self._settings = settings
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
-        arguments: dict[str, Any] = {"server_settings": CONNECTION_SETTINGS}
-        if not settings.database_prepared_statements:
-            arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
-        self.engine: AsyncEngine = create_async_engine(
-            settings.app_url.replace("postgresql://", "postgresql+asyncpg://", 1),
-            pool_size=settings.database_pool_size,
-            max_overflow=0,
-            pool_pre_ping=False,
-            hide_parameters=True,
-            connect_args=arguments,
-            json_serializer=lambda value: orjson.dumps(value).decode(),
-            json_deserializer=orjson.loads,
-        )
-        self._maker = async_sessionmaker(self.engine, class_=AsyncSession, sync_session_class=TenantSession, expire_on_commit=False)
+        self._sessions: Sessions | None = None
 
     @asynccontextmanager
-    async def session(self, tenant: Tenant | None = None) -> AsyncIterator[AsyncSession]:
+    async def session(self, tenant: Tenant | None = None) -> AsyncIterator["AsyncSession"]:
         """Open one transaction for SQLModel. Commits at the end, rolls back on an error."""
-        async with self._maker(info={"tenant": tenant}) as session, session.begin():
+        if self._sessions is None:
+            from core.sessions import Sessions
+
+            self._sessions = Sessions(self._settings)
+        async with self._sessions.open(tenant) as session:
             yield session
 
     async def pool(self) -> asyncpg.Pool:
@@ -110,32 +80,40 @@ class Database:
             await connection.execute(begin(tenant))
             try:
                 yield connection
+                await connection.execute("commit")
             except BaseException:
-                if not connection.is_closed():
-                    await connection.execute("rollback")
+                await roll_back(connection)
                 raise
-            await connection.execute("commit")
 
     async def close(self) -> None:
         """Close every connection."""
-        await self.engine.dispose()
+        if self._sessions is not None:
+            await self._sessions.engine.dispose()
         if self._pool is not None:
             await self._pool.close()
             self._pool = None
 
 
-def begin(tenant: Tenant) -> str:
+def begin(tenant: Tenant | None) -> str:
     """BEGIN and the stamp as one script. Both values are UUIDs by type, so they can stand in the text."""
-    return (
-        f"begin; select set_config('app.agency_id', '{tenant.agency_id}', true),"
-        f" set_config('app.workspace_ids', '{tenant.workspaces_literal}', true)"
-    )
+    agency, workspaces = (tenant.agency_id, tenant.workspaces_literal) if tenant else ("", "")
+    return f"begin; select set_config('app.agency_id', '{agency}', true), set_config('app.workspace_ids', '{workspaces}', true)"
 
 
-async def raw(session: AsyncSession) -> asyncpg.Connection:
+async def roll_back(connection: asyncpg.Connection) -> None:
+    """End a transaction that failed. A connection on which even that fails is closed: nobody may go on in what is left of it."""
+    if connection.is_closed():
+        return
+    try:
+        await connection.execute("rollback")
+    except BaseException:
+        connection.terminate()
+        raise
+
+
+def raw(session: "AsyncSession") -> asyncpg.Connection:
     """The connection under a session, in the same stamped transaction: for the few bare statements that must be fast."""
-    connection = await session.connection()
-    driver: asyncpg.Connection = (await connection.get_raw_connection()).driver_connection
+    driver: asyncpg.Connection = session.info[DRIVER]
     return driver
 
 

@@ -16,6 +16,7 @@ async def open_pool(url: str, settings: Settings, size: int | None = None) -> as
         min_size=1,
         max_size=size or settings.database_pool_size,
         reset=_no_reset,
+        max_inactive_connection_lifetime=0,  # a burst after a quiet hour must not wait for connections and plans
         statement_cache_size=1024 if settings.database_prepared_statements else 0,
         server_settings=CONNECTION_SETTINGS,
     )

@@ -5,12 +5,8 @@ People and roles come with the identity side; until then every caller is an API 
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
-
-from sqlmodel import SQLModel, col, select
-from sqlmodel.ext.asyncio.session import AsyncSession
-from sqlmodel.sql.expression import SelectOfScalar
 
 from core.db import Tenant
 from core.errors import Missing, PermissionDenied
@@ -44,7 +40,6 @@ class Permission(StrEnum):
 
 
 ALL = frozenset(Permission)
-Model = TypeVar("Model", bound=SQLModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,33 +81,6 @@ def sees(actor: Actor, workspace_id: UUID) -> bool:
     return actor.workspace_ids is None or workspace_id in actor.workspace_ids
 
 
-def owned(model: type[Model], actor: Actor) -> SelectOfScalar[Model]:
-    """Begin every query of tenant data: the agency's rows, within the caller's workspaces."""
-    query = select(model).where(model.agency_id == actor.agency_id)  # type: ignore[attr-defined]  # every tenant table has it
-    if actor.workspace_ids is None:
-        return query
-    allowed = list(actor.workspace_ids)
-    bound = getattr(model, "workspace_ids", None)
-    if bound is not None:
-        return query.where(col(bound).op("<@")(allowed))  # the keys that reach no further than the caller
-    column = model.id if model.__tablename__ == "workspaces" else getattr(model, "workspace_id", None)  # type: ignore[attr-defined]  # as above
-    return query if column is None else query.where(col(column).in_(allowed))
-
-
 def owned_sql(table: str) -> str:
     """Begin every bare statement over tenant data: $1 is the agency, $2 the workspace."""
     return f"{table}.agency_id = $1 and {table}.workspace_id = $2"
-
-
-async def find(
-    session: AsyncSession, model: type[Model], actor: Actor, id: UUID, *, workspace_id: UUID | None = None,
-    lock: bool = False,
-) -> Model:  # fmt: skip
-    """Get one row of the caller's. Raises Missing for what is not there and for what is not theirs, alike."""
-    query = owned(model, actor).where(model.id == id)  # type: ignore[attr-defined]  # every table that is looked up has an id
-    if workspace_id is not None:
-        query = query.where(model.workspace_id == workspace_id)  # type: ignore[attr-defined]  # asked for workspace tables only
-    row = (await session.exec(query.with_for_update() if lock else query)).one_or_none()
-    if row is None:
-        raise Missing
-    return row

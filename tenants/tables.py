@@ -3,8 +3,8 @@
 from sqlalchemy import DefaultClause, text
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
-from core.db import METADATA
 from core.duty_models import Duty, Heartbeat
+from core.sessions import METADATA
 from tenants.accounts.models import Account, Connection, ConnectSession
 from tenants.agencies.models import Agency, AgencyKey, ApiKey, Workspace
 from tenants.events.models import Event

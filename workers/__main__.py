@@ -2,8 +2,12 @@
 
 import sys
 
-from workers.main import main
+from core import garbage
 
 if len(sys.argv) != 2 or sys.argv[1] not in {"worker", "scheduler"}:
     sys.exit("usage: python -m workers worker|scheduler")
+garbage.hold()
+
+from workers.main import main  # noqa: E402  # after `hold`
+
 main(sys.argv[1])

@@ -24,6 +24,7 @@ from core.duties import Claimed
 from tenants.accounts.sealing import open_vault
 from tenants.posts import moves
 from tenants.posts.delivery import KIND, Change, begin, record
+from tenants.posts.delivery import rehearse as rehearse_record
 from tenants.posts.drafts import media_facts
 from tenants.posts.states import STARTS_MAX, decide, problem
 from tenants.posts.work import Job, load, load_bare
@@ -49,6 +50,19 @@ async def run(context: Context, agency_id: UUID, claimed: list[Claimed]) -> None
                 await run(context, agency_id, [row])
         else:
             await _count_poison(context, agency_id, claimed[0])
+
+
+async def rehearse(context: Context) -> None:
+    """Open every connection and run the batch's statements on it with no rows: the first burst must not wait for their plans."""
+
+    async def one(connections: asyncio.Barrier) -> None:
+        async with context.database.connection(Tenant(duties.SYSTEM)) as db:
+            await connections.wait()  # each holds its own until all have one
+            await load(db, duties.SYSTEM, await duties.start(db, KIND, [], context.settings.lease))
+            await rehearse_record(db)
+
+    together = asyncio.Barrier(context.settings.database_pool_size)
+    await asyncio.gather(*(one(together) for _ in range(together.parties)))
 
 
 async def _count_poison(context: Context, agency_id: UUID, claimed: Claimed) -> None:

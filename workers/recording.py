@@ -15,7 +15,7 @@ import asyncpg
 from core import metrics
 from core.clock import now
 from core.db import Tenant
-from tenants.accounts.service import lose
+from tenants.accounts.losing import lose
 from tenants.accounts.tokens import ask_refresh
 from tenants.posts.delivery import Change, record
 from tenants.posts.moves import Conflicting

@@ -5,6 +5,7 @@ import concurrent.futures
 import logging
 import signal
 import threading
+from contextlib import suppress
 
 import dramatiq
 from dramatiq.asyncio import get_event_loop_thread
@@ -17,10 +18,15 @@ from workers.broker import POLL_MS, declare_all, make_broker
 from workers.context import Context, open_context
 from workers.duties import run_batch
 from workers.late import take_late
+from workers.publishing import rehearse
 
 log = logging.getLogger("octavo.worker")
 LATE_SHARE = 0.2
 """Part of the grace that is kept for late duties, which are told to stop before the messages are."""
+
+
+REHEARSE_AFTER_S = 1.0
+"""What waits at the start comes first; then the connections are made ready for a burst."""
 
 
 class Runtime(AsyncIO):
@@ -40,7 +46,20 @@ class Runtime(AsyncIO):
         thread = get_event_loop_thread()
         assert thread is not None
         self.context = thread.run_coroutine(open_context(self.settings))
-        self._late = asyncio.run_coroutine_threadsafe(take_late(self.context, self.stopping), thread.loop)
+        self._late = asyncio.run_coroutine_threadsafe(self._beside(), thread.loop)
+
+    async def _beside(self) -> None:
+        """What a worker does beside its messages."""
+        await asyncio.gather(take_late(self.context, self.stopping), self._rehearse())
+
+    async def _rehearse(self) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.stopping.wait(), REHEARSE_AFTER_S)
+        try:
+            if not self.stopping.is_set():
+                await rehearse(self.context)
+        except Exception as error:  # without it the first burst is slower, and no more
+            log.warning("not rehearsed", extra={"error": type(error).__name__})
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """Stop taking late duties at once."""

@@ -124,7 +124,7 @@ async def _finish(request: Request, redeemed: Redeemed) -> str:
         moment = now()
         settled = await returning.complete(session, app.ring, redeemed, connected, moment)
         told = [one.effect for one in settled.attached]
-        await effects.apply(release, await raw(session), plan.agency_id, told, moment)
+        await effects.apply(release, raw(session), plan.agency_id, told, moment)
         return settled.row.state
 
 

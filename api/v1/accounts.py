@@ -93,7 +93,7 @@ async def pause_account(
     await _check(expected, db, actor, workspace_id, account_id)
     moment = now()
     _, effect = await service.pause(db, actor, workspace_id, account_id, moment)
-    await effects.apply(release, await raw(db), actor.agency_id, [effect] if effect else [], moment)
+    await effects.apply(release, raw(db), actor.agency_id, [effect] if effect else [], moment)
     read = await _read(request, db, actor, workspace_id, account_id)
     return await idem.respond(read, etag=read.version)
 
@@ -107,7 +107,7 @@ async def resume_account(
     await _check(expected, db, actor, workspace_id, account_id)
     moment = now()
     _, effect = await service.resume(db, actor, workspace_id, account_id, moment)
-    await effects.apply(release, await raw(db), actor.agency_id, [effect] if effect else [], moment)
+    await effects.apply(release, raw(db), actor.agency_id, [effect] if effect else [], moment)
     read = await _read(request, db, actor, workspace_id, account_id)
     return await idem.respond(read, etag=read.version)
 
@@ -121,5 +121,5 @@ async def disconnect_account(
     await _check(expected, db, actor, workspace_id, account_id)
     moment = now()
     effect = await service.disconnect(db, actor, workspace_id, account_id, moment)
-    await effects.apply(release, await raw(db), actor.agency_id, [effect] if effect else [], moment)
+    await effects.apply(release, raw(db), actor.agency_id, [effect] if effect else [], moment)
     return await idem.respond(None, status=204)

@@ -7,7 +7,8 @@ from api.routing import v1
 from tenants.agencies.models import ApiKey, Workspace
 from tenants.agencies.schemas import AgencyRead, KeyRead, Me, WorkspaceRead
 from tenants.agencies.service import list_workspaces
-from tenants.permissions import Actor, Permission, find
+from tenants.owned import find
+from tenants.permissions import Actor, Permission
 
 router = v1("Agency")
 WORKSPACES_SHOWN_MAX = 500

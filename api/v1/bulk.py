@@ -21,7 +21,8 @@ from core.wire import Input, WorkspaceId
 from tenants.operations import service as operations
 from tenants.operations.models import Operation
 from tenants.operations.schemas import OperationRead
-from tenants.permissions import Actor, Permission, find
+from tenants.owned import find
+from tenants.permissions import Actor, Permission
 from tenants.posts import bulk, importing, queries, sheet
 from tenants.posts.bulk import BulkCreate, BulkRead
 from tenants.posts.schemas import PostCreate
@@ -123,7 +124,7 @@ async def import_posts(
             await idem.begin(session, hashlib.sha256(data).digest())
             written = True  # from here on a failure may be a commit whose answer was lost, so the bytes must stay
             about = {"dry_run": query.dry_run}
-            await operations.accept(await raw(session), actor, workspace_id, id, importing.KIND, about, key, now())
+            await operations.accept(raw(session), actor, workspace_id, id, importing.KIND, about, key, now())
             read = OperationRead.model_validate(await find(session, Operation, actor, id))
             return await idem.respond_in(session, read, status=202, location=operations.location(id))
     except BaseException:

@@ -38,7 +38,7 @@ async def _carry_out(request: Request, actor: Actor, idem: Apart, plan: Plan) ->
         moment = now()
         settled = await connecting.settle(session, state.ring, plan, reached, moment, state=secret)
         told = [one.effect for one in settled.attached]
-        await effects.apply(release, await raw(session), actor.agency_id, told, moment)
+        await effects.apply(release, raw(session), actor.agency_id, told, moment)
         read = await sessions.read_session(session, settled.row, state.networks, actor, moment, authorize_url=settled.authorize_url)
         if plan.stage:
             return await idem.respond_in(session, read)

@@ -12,7 +12,8 @@ from core.wire import KeyId
 from tenants.agencies.keys import create_key, list_keys, revoke_key
 from tenants.agencies.models import ApiKey
 from tenants.agencies.schemas import KeyCreate, KeyCreated, KeyRead
-from tenants.permissions import Actor, Permission, find
+from tenants.owned import find
+from tenants.permissions import Actor, Permission
 
 router = v1("Agency")
 

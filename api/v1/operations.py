@@ -7,7 +7,8 @@ from api.routing import v1
 from core.wire import OperationId
 from tenants.operations.models import Operation
 from tenants.operations.schemas import OperationRead
-from tenants.permissions import Actor, Permission, find
+from tenants.owned import find
+from tenants.permissions import Actor, Permission
 
 router = v1("Operations")
 

@@ -15,7 +15,8 @@ from tenants.agencies.schemas import WorkspaceCreate, WorkspaceRead, WorkspaceUp
 from tenants.agencies.service import create_workspace as create
 from tenants.agencies.service import list_workspaces as list_rows
 from tenants.agencies.service import update_workspace as update
-from tenants.permissions import Actor, Permission, find
+from tenants.owned import find
+from tenants.permissions import Actor, Permission
 
 router = v1("Workspaces")
 

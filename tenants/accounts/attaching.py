@@ -47,7 +47,7 @@ async def attach(session: AsyncSession, ring: KeyRing, grant: Grant, targets: Se
 
     The effects release what waited for the authorisation. A paused account stays paused.
     """
-    vault = await open_vault(await raw(session), ring, grant.agency_id)
+    vault = await open_vault(raw(session), ring, grant.agency_id)
     # One order for everybody, so that two sessions with the same targets cannot wait for one another.
     made = {}
     for target in sorted(targets, key=lambda one: one.external_id):
@@ -90,7 +90,7 @@ async def _attach(session: AsyncSession, vault: Vault, grant: Grant, target: Tar
     )
     session.add(account)
     await session.flush()
-    db = await raw(session)
+    db = raw(session)
     await schedule(db, grant.agency_id, connection.id, credentials.expires_at, now)
     event = "account.connected" if fresh else "account.reconnected"
     data = {"network": grant.network, "state": account.state}

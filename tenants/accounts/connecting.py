@@ -39,7 +39,8 @@ from tenants.accounts.redirects import check_return_url, digest_state, redirect_
 from tenants.accounts.schemas import ConnectSessionComplete, ConnectSessionCreate, Reconnect
 from tenants.accounts.sealing import PENDING, VERIFIER, open_vault
 from tenants.agencies.models import Workspace
-from tenants.permissions import Actor, find
+from tenants.owned import find
+from tenants.permissions import Actor
 
 STATE_LIFETIME = timedelta(minutes=10)
 """How long a person has to come back from the network, or to type credentials."""
@@ -199,7 +200,7 @@ async def plan_completion(
             raise InvalidInput(faults=[Fault("/targets", "validation_failed", "The session waits for `targets` alone.")])
         if row.sealed_credentials is None:
             raise Conflict("The session has ended.", code="connect_state_invalid")
-        vault = await open_vault(await raw(session), ring, actor.agency_id)
+        vault = await open_vault(raw(session), ring, actor.agency_id)
         credentials = vault.unseal(row.sealed_credentials, row.id, PENDING)
         reached = Connected(credentials, tuple(Target(**one) for one in row.targets))
     elif wish.credentials is None:
@@ -260,7 +261,7 @@ async def settle(session: AsyncSession, ring: KeyRing, plan: Plan, reached: Reac
     if reached is None:
         row.state = "awaiting_credentials"
     elif isinstance(reached, Authorization):
-        vault = await open_vault(await raw(session), ring, plan.agency_id)
+        vault = await open_vault(raw(session), ring, plan.agency_id)
         row.state = "awaiting_user"
         row.state_hash = digest_state(state)
         row.sealed_verifier = vault.seal_text(VERIFIER, row.id, reached.code_verifier)
@@ -298,7 +299,7 @@ async def _connected(
 ) -> Settled:
     chosen = await _chosen(session, plan, reached.targets)
     if chosen is None:
-        vault = await open_vault(await raw(session), ring, plan.agency_id)
+        vault = await open_vault(raw(session), ring, plan.agency_id)
         row.state = "choosing"
         row.sealed_credentials = vault.seal(reached.credentials, row.id, PENDING)
         row.targets = [asdict(target) for target in reached.targets]

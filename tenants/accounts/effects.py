@@ -4,7 +4,7 @@ Packages of the domain form no cycle (posts know accounts, not the other way), s
 who calls them hands them to `tenants.posts.release`, in the same transaction:
 
     account, effect = await pause(session, actor, ...)
-    await apply(release, await raw(session), actor.agency_id, [effect], now())
+    await apply(release, raw(session), actor.agency_id, [effect], now())
 """
 
 from collections.abc import Iterable

@@ -12,7 +12,8 @@ from tenants.accounts.capabilities import read_account_capabilities
 from tenants.accounts.models import Account, Connection
 from tenants.accounts.schemas import AccountRead, ConnectionRead
 from tenants.agencies.models import Workspace
-from tenants.permissions import Actor, Permission, find, owned
+from tenants.owned import find, owned
+from tenants.permissions import Actor, Permission
 
 PAUSABLE = frozenset({"active", "expiring"})
 """States that a person may pause."""

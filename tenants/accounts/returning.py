@@ -54,7 +54,7 @@ async def redeem(
         or row.expires_at <= now
     ):
         raise Malformed(code="connect_state_invalid")
-    vault = await open_vault(await raw(session), ring, row.agency_id)
+    vault = await open_vault(raw(session), ring, row.agency_id)
     verifier = vault.unseal_text(VERIFIER, row.id, row.sealed_verifier)
     row.state_hash, row.sealed_verifier = None, None
     session.add(row)

@@ -1,4 +1,4 @@
-"""Accounts after they are connected: changing, pausing, resuming, disconnecting, and losing them."""
+"""Accounts after they are connected: changing, pausing, resuming, disconnecting."""
 
 from datetime import datetime
 from typing import Any
@@ -9,7 +9,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from core import duties
 from core.db import raw
-from core.duties import Statements
 from core.errors import Conflict, Fault, InvalidInput
 from tenants.accounts.effects import DISCONNECTED, PAUSED, Effect
 from tenants.accounts.models import Account, Connection
@@ -17,20 +16,8 @@ from tenants.accounts.queries import PAUSABLE
 from tenants.accounts.renewal import KIND
 from tenants.accounts.schemas import METADATA_KEYS_MAX, AccountUpdate
 from tenants.events.service import emit
-from tenants.permissions import Actor, find
-
-LOCK = "select 1 from accounts where agency_id = $1 and id = $2 for no key update"
-LOSE = """
-with dead as (
-  update connections set state = 'lost', sealed = null, refresh_presented_digest = null, refresh_presented_at = null,
-    version = version + 1
-  where agency_id = $1 and account_id = $2 and id = $3 and state = 'active' and version = coalesce($6, version)
-  returning account_id)
-update accounts a set state = case when a.state = 'paused' then a.state else 'needs_reconnect' end, state_reason = $4,
-  version = a.version + 1, updated_at = $5
-from dead where a.agency_id = $1 and a.id = dead.account_id
-returning a.workspace_id, a.network, a.state
-"""
+from tenants.owned import find
+from tenants.permissions import Actor
 
 
 async def update_account(
@@ -121,34 +108,8 @@ async def close_connections(session: AsyncSession, account: Account, state: str)
     )
     session.add(row)
     await session.flush()
-    await duties.drop(await raw(session), KIND, [row.id])
+    await duties.drop(raw(session), KIND, [row.id])
     return before
-
-
-async def lose(
-    db: Statements,
-    agency_id: UUID,
-    account_id: UUID,
-    connection_id: UUID,
-    reason: str,
-    now: datetime,
-    *,
-    version: int | None = None,
-) -> bool:
-    """Mark an authorisation as lost, upon the network's proof alone, and tell it once. Says whether it was this call.
-
-    `version` is that of the connection when the refused call was made: a sibling that refreshed since has moved it, and
-    then nothing is lost. A paused account stays paused and says why in `state_reason`.
-    """
-    await db.execute(LOCK, agency_id, account_id)
-    rows = await db.fetch(LOSE, agency_id, account_id, connection_id, reason, now, version)
-    if not rows:
-        return False
-    await duties.drop(db, KIND, [connection_id])
-    row = rows[0]
-    data = {"network": row["network"], "state": row["state"], "reason": reason}
-    await emit(db, agency_id, [(row["workspace_id"], "account.needs_reconnect", account_id, data)])
-    return True
 
 
 async def _move(session: AsyncSession, row: Account, now: datetime, event: str, **changes: Any) -> None:
@@ -156,4 +117,4 @@ async def _move(session: AsyncSession, row: Account, now: datetime, event: str, 
     session.add(row)
     await session.flush()
     data = {"network": row.network, "state": row.state}
-    await emit(await raw(session), row.agency_id, [(row.workspace_id, event, row.id, data)])
+    await emit(raw(session), row.agency_id, [(row.workspace_id, event, row.id, data)])

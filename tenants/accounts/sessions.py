@@ -13,7 +13,8 @@ from tenants.accounts.connecting import WAITING
 from tenants.accounts.models import Account, ConnectSession
 from tenants.accounts.queries import read_account, with_connections
 from tenants.accounts.schemas import ConnectSessionRead, SessionError, TargetRead
-from tenants.permissions import Actor, Permission, find, owned
+from tenants.owned import find, owned
+from tenants.permissions import Actor, Permission
 
 COMPLETABLE = frozenset({"awaiting_credentials", "choosing"})
 

@@ -23,6 +23,7 @@ from core.db import Database, Tenant
 from core.duties import Claimed, Statements
 from networks.base import Credentials, Network, RateLimited, Refused, Unauthorized, Unavailable, Uncertain
 from tenants.accounts.effects import AUTH, TOKEN, Posts
+from tenants.accounts.losing import lose
 from tenants.accounts.renewal import (
     KIND,
     REPEATABLE,
@@ -36,7 +37,6 @@ from tenants.accounts.renewal import (
     merged,
 )
 from tenants.accounts.sealing import open_vault
-from tenants.accounts.service import lose
 from tenants.events.service import emit
 
 LEASE_MARGIN = timedelta(seconds=30)

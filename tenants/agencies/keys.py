@@ -21,7 +21,8 @@ from core.errors import Conflict, Fault, InvalidInput, PermissionDenied, Unauthe
 from core.ids import ALPHABET, SUFFIX_LENGTH, decode_suffix, new_id, suffix
 from tenants.agencies.models import ApiKey
 from tenants.agencies.schemas import KEY_LIFETIME_DAYS_MAX, KeyCreate
-from tenants.permissions import Actor, Permission, find, owned
+from tenants.owned import find, owned
+from tenants.permissions import Actor, Permission
 
 SECRET_LENGTH = 43
 CHECKSUM_LENGTH = 6
@@ -115,7 +116,7 @@ async def create_key(session: AsyncSession, actor: Actor, wish: KeyCreate, now: 
         raise InvalidInput(faults=[Fault("/expires_at", "in_the_past", "The expiry lies in the past.")])
     if wish.expires_at is not None and wish.expires_at > now + timedelta(days=KEY_LIFETIME_DAYS_MAX):
         raise InvalidInput(faults=[Fault("/expires_at", "too_far_ahead", f"At most {KEY_LIFETIME_DAYS_MAX} days.")])
-    maker = await (await raw(session)).fetchrow(MAKER, actor.agency_id, actor.key_id)
+    maker = await raw(session).fetchrow(MAKER, actor.agency_id, actor.key_id)
     if maker is None:
         raise Unauthenticated
     ends = [moment for moment in (wish.expires_at, maker["expires_at"]) if moment is not None]

@@ -16,7 +16,8 @@ from core.ids import new_id
 from tenants.agencies.keys import HINT_LENGTH, write_key
 from tenants.agencies.models import Agency, AgencyKey, ApiKey, Workspace
 from tenants.agencies.schemas import WorkspaceCreate, WorkspaceUpdate
-from tenants.permissions import Actor, Permission, find, owned
+from tenants.owned import find, owned
+from tenants.permissions import Actor, Permission
 
 DAILY = ("cleanup", "findings")
 """Duties that every agency has from the start; each puts itself again."""
@@ -60,7 +61,7 @@ async def create_agency(session: AsyncSession, ring: KeyRing, name: str, now: da
         )
         await session.flush()
         for kind in DAILY:
-            await duties.put(await raw(session), kind, agency_id, [(agency_id, now + DAILY_FIRST, None)], now)
+            await duties.put(raw(session), kind, agency_id, [(agency_id, now + DAILY_FIRST, None)], now)
         texts.append(key)
     return NewAgency(live_id, test_id, *texts)
 

@@ -28,7 +28,8 @@ from tenants.media import images
 from tenants.media.models import Asset, AssetVersion
 from tenants.media.names import clean_name
 from tenants.media.schemas import AssetRead, AssetUpdate, AssetVersionRead
-from tenants.permissions import Actor, Permission, find, owned, owned_sql
+from tenants.owned import find, owned
+from tenants.permissions import Actor, Permission, owned_sql
 
 IN_USE = text(
     """
@@ -47,10 +48,6 @@ from asset_versions join assets on assets.agency_id = asset_versions.agency_id a
 where {owned_sql("asset_versions")}
   and (asset_versions.id = any($3::uuid[]) or asset_versions.asset_id = any($4::uuid[]))
 order by asset_versions.number for key share of assets
-"""
-LOAD = """
-select id, asset_id, workspace_id, content_type, size_bytes, width, height, sha256, storage_key
-from asset_versions where agency_id = $1 and id = any($2::uuid[])
 """
 
 
@@ -277,8 +274,3 @@ def _chosen(
     row = by_version.get(UUID(str(one["asset_version_id"])))
     # Both given: they must belong together.
     return row if row is None or not asset_id or row["asset_id"] == asset_id else None
-
-
-async def load(db: Statements, agency_id: UUID, version_ids: Sequence[UUID]) -> dict[UUID, asyncpg.Record]:
-    """Read versions by id, for the worker that publishes: types, sizes, digests and storage keys."""
-    return {row["id"]: row for row in await db.fetch(LOAD, agency_id, list(version_ids))}

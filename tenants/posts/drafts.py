@@ -13,7 +13,7 @@ from core.duties import Statements
 from core.errors import Fault, InvalidInput
 from core.wire import is_blank
 from networks.base import Draft, Media, Network
-from tenants.media.service import load
+from tenants.media.versions import load
 from tenants.permissions import Actor
 
 REFUSING = frozenset({"disconnected"})

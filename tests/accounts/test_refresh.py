@@ -10,8 +10,8 @@ from core.clock import now
 from core.db import Tenant
 from core.duties import Claimed
 from networks.base import Credentials, Network
+from tenants.accounts.losing import lose
 from tenants.accounts.sealing import open_vault
-from tenants.accounts.service import lose
 from tenants.accounts.tokens import ask_refresh
 from tests.accounts.conftest import Caller, Live, Worker
 from tests.accounts.scripted import Scripted, facts

@@ -3,7 +3,7 @@ import pytest
 from core.db import Database
 from core.errors import Missing
 from tenants.agencies.models import Workspace
-from tenants.permissions import find
+from tenants.owned import find
 from tests.conftest import TestAgency
 
 

@@ -1,0 +1,78 @@
+"""SQLModel's side of the database: one engine, whose sessions live in transactions that are begun and ended here.
+
+SQLAlchemy would begin by itself, in a round trip of its own before the stamp; so its driver is told to begin nothing
+(AUTOCOMMIT), and BEGIN and the stamp go out together, as for bare statements.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import orjson
+from sqlalchemy import MetaData
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
+from sqlmodel import SQLModel
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from core.db import DRIVER, Tenant, begin, roll_back
+from core.pool import CONNECTION_SETTINGS
+from core.settings import Settings
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+SQLModel.metadata.naming_convention = NAMING
+METADATA: MetaData = SQLModel.metadata
+
+
+class Sessions:
+    """The engine of one login, and what makes its sessions. One per process; `core.db.Database` owns it."""
+
+    def __init__(self, settings: Settings) -> None:
+        arguments: dict[str, Any] = {"server_settings": CONNECTION_SETTINGS}
+        if not settings.database_prepared_statements:
+            arguments |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
+        self.engine: AsyncEngine = create_async_engine(
+            settings.app_url.replace("postgresql://", "postgresql+asyncpg://", 1),
+            pool_size=settings.database_pool_size,
+            max_overflow=0,
+            pool_pre_ping=False,
+            hide_parameters=True,
+            isolation_level="AUTOCOMMIT",
+            connect_args=arguments,
+            json_serializer=lambda value: orjson.dumps(value).decode(),
+            json_deserializer=orjson.loads,
+        )
+        self._make = async_sessionmaker(self.engine, class_=AsyncSession, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def open(self, tenant: Tenant | None) -> AsyncIterator[AsyncSession]:
+        """Open a session inside one stamped transaction. Commits at the end, rolls back on an error."""
+        async with self._make() as session:
+            driver = await _connect(session)
+            session.info[DRIVER] = driver
+            try:
+                await driver.execute(begin(tenant))
+                yield session
+                await session.flush()
+                await driver.execute("commit")
+            except BaseException:
+                await roll_back(driver)
+                if driver.is_closed():
+                    await session.invalidate()
+                raise
+
+
+async def _connect(session: AsyncSession) -> asyncpg.Connection:
+    """Take a living connection: after a restart of the database the pool holds dead ones, and nothing has told it."""
+    connection = await session.connection()
+    driver: asyncpg.Connection = (await connection.get_raw_connection()).driver_connection
+    if driver.is_closed():
+        await connection.invalidate()
+        driver = (await connection.get_raw_connection()).driver_connection
+    return driver
