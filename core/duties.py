@@ -28,7 +28,8 @@ FEW = 500
 """Due rows that one claim looks at as they are. When there are more, it asks each agency, and there each serial key, for its
 first one: a queue of ten thousand rows of one account must hide nobody's."""
 LOOKED_AT = 2
-"""Rows that a claim looks at for each that it may lease, when there are more than `FEW`: some belong to busy accounts."""
+"""Rows that a claim looks at for each that it may lease, when there are more than `FEW`: no agency fills the look alone, and
+some belong to busy accounts."""
 REFILL = 0.5
 """Part of the queue that must be free before more is claimed: a claim of a hundred rows costs little more than one of ten."""
 TURN_SIZE = 50
@@ -108,8 +109,8 @@ due as materialized (
       union all
       (select d.serial_key, d.due_at, d.subject_id from duties d
        where d.kind = $1 and d.agency_id = o.agency_id and d.state = 'waiting' and d.serial_key is null
-         and d.due_at <= now() - $5::interval order by d.due_at limit {LOOKED_AT} * (select free from room))) each
-    order by due_at limit {LOOKED_AT} * (select free from room)) first
+         and d.due_at <= now() - $5::interval order by d.due_at limit (select free from room))) each
+    order by due_at limit (select free from room)) first
   limit {LOOKED_AT} * (select free from room))"""
 CLAIM = """
 with recursive
@@ -153,25 +154,21 @@ select (select count(*) from (
   (select count(*) from duties where kind = $1 and state = 'leased' and not started) queued
 """
 NEXT_DUE = "select min(due_at) from duties where kind = $1 and state = 'waiting'"
-START = """
+FENCED = """
+where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = any($2::uuid[])
+  and d.fence = ($3::bigint[])[array_position($2::uuid[], d.subject_id)]"""
+"""The duties $2 with their fences $3. Joined to a table of both, the planner would walk all that the agency has waiting."""
+START = f"""
 update duties d set fence = d.fence + 1, starts = d.starts + $5, begun = d.begun + $5, started = true,
   lease_until = now() + $4::interval
-from unnest($2::uuid[], $3::bigint[]) x(subject_id, fence)
-where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = x.subject_id and d.fence = x.fence
-  and d.lease_until > now()
+{FENCED} and d.lease_until > now()
 returning d.subject_id, d.fence, d.starts, d.begun
 """
-FINISH = """
-delete from duties d using unnest($2::uuid[], $3::bigint[]) x(subject_id, fence)
-where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = x.subject_id and d.fence = x.fence
-  and d.lease_until is not null
-returning d.subject_id
-"""
-POSTPONE = """
-update duties d set state = 'waiting', lease_until = null, due_at = x.due_at, fence = d.fence + 1, starts = 0
-from unnest($2::uuid[], $3::bigint[], $4::timestamptz[]) x(subject_id, fence, due_at)
-where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = x.subject_id and d.fence = x.fence
-  and d.lease_until is not null
+FINISH = f"delete from duties d {FENCED} and d.lease_until is not null returning d.subject_id"
+POSTPONE = f"""
+update duties d set state = 'waiting', lease_until = null, fence = d.fence + 1, starts = 0,
+  due_at = ($4::timestamptz[])[array_position($2::uuid[], d.subject_id)]
+{FENCED} and d.lease_until is not null
 returning d.subject_id
 """
 DROP = "delete from duties where agency_id = current_agency() and kind = $1 and subject_id = any($2::uuid[])"
