@@ -22,6 +22,7 @@ COPY networks networks
 COPY tenants tenants
 COPY migrations migrations
 COPY api api
+COPY docs/guides docs/guides
 COPY workers workers
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \

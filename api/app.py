@@ -12,6 +12,7 @@ from api.document import about, build
 from api.idempotency import Replay
 from api.inbound import connect, sandbox
 from api.middleware import Edge
+from api.pages import errors, guides, reference
 from api.v1 import (
     accounts,
     agency,
@@ -70,13 +71,14 @@ def create_app(settings: Settings) -> FastAPI:
         separate_input_output_schemas=False,
         docs_url=None,
         redoc_url=None,
-        openapi_url="/openapi.json",
+        openapi_url=None,
     )
     app.state.settings = settings
+    app.state.pages = {}
     app.router.route_class = StrictRoute
     for module in V1:
         app.include_router(module.router)
-    for router in (health.router, sandbox.router, connect.router):
+    for router in (health.router, sandbox.router, connect.router, reference.router, guides.router, errors.router):
         app.include_router(router)
     problems.install(app)
     build.install(app)

@@ -345,7 +345,7 @@ def greeting(env_file: str, url: str, elsewhere: str = "") -> str:
     """Write the first three calls, ready to be pasted into another terminal. `elsewhere` stands before other commands."""
     pick: Callable[[str], str] = lambda what: f"python3 -c 'import json, sys; print(json.load(sys.stdin){what})'"  # noqa: E731  # it is said twice below
     return f"""
-Octavo is up: {url}
+Octavo is up: {url}   Guides and reference: {url}/docs/guides
 Publish a first post from another terminal, in this folder:
 
 . {env_file}

@@ -59,14 +59,15 @@ def finish(document: dict[str, Any]) -> None:
         server["x-internal"] = False
     scheme = document["components"]["securitySchemes"]["ApiKey"]
     scheme["bearerFormat"] = "oct_(live|test)_..."
-    scheme["description"] = KEY.strip() + "\n" + "\n".join(_scopes(document))
+    scheme["description"] = KEY.strip() + "\n" + "\n".join(f"| `{scope}` | {opens} |" for scope, opens in scopes(document).items())
 
 
-def _scopes(document: dict[str, Any]) -> list[str]:
+def scopes(document: dict[str, Any]) -> dict[str, str]:
+    """Say of each scope which operations it opens, by their summaries."""
     opened: dict[str, list[str]] = {}
     for item in document["paths"].values():
         for operation in item.values():
             scope = operation.get("x-required-permission")
             if scope:
                 opened.setdefault(scope, []).append(operation["summary"])
-    return [f"| `{scope}` | {', '.join(sorted(names))} |" for scope, names in sorted(opened.items())]
+    return {scope: ", ".join(sorted(names)) for scope, names in sorted(opened.items())}

@@ -1,5 +1,6 @@
 """The document in the making: what FastAPI collected, through every step to its published form."""
 
+from threading import Lock
 from typing import Any
 
 from fastapi import FastAPI
@@ -15,10 +16,12 @@ def install(app: FastAPI) -> None:
     """Let `app.openapi()` give the finished document, built once."""
     collect = app.openapi
     built: list[Document] = []
+    building = Lock()  # pages ask for it from threads, and finishing it twice would spoil it
 
     def openapi() -> Document:
-        if not built:
-            built.append(finish(collect(), public_url=app.state.settings.public_url))
+        with building:
+            if not built:
+                built.append(finish(collect(), public_url=app.state.settings.public_url))
         return built[0]
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend the document

@@ -1,0 +1,92 @@
+"""What guides say about numbers, networks and scopes: read from the code that decides them, so that it cannot be wrong.
+
+A guide names a fact as `{{ name }}`, inside a sentence or on a line of its own for a table.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import date, timedelta
+
+from fastapi import FastAPI
+
+from api.body import BODY_BYTES_MAX, DEPTH_MAX
+from api.document import about
+from api.idempotency import KEEP, KEEP_POSTS
+from api.pagination import LIMIT_DEFAULT, LIMIT_MAX
+from core.clock import now
+from networks.base import Capabilities
+from tenants.posts.bulk import ITEMS_MAX
+from tenants.posts.times import AHEAD_MAX, PAST_GRACE
+from tenants.sandbox.behaviours import BEHAVIOURS
+
+SOON = timedelta(days=30)
+"""Dates of examples lie so far ahead that they hold as long as a process keeps its pages."""
+NAME = re.compile(r"\{\{ (\w+) \}\}")
+
+
+def fill(text: str, app: FastAPI) -> str:
+    """Replace every `{{ name }}` of a guide. Raises KeyError for a fact that does not exist."""
+    return NAME.sub(lambda match: FACTS[match[1]](app), text)
+
+
+def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    heads = list(heads)
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
+
+
+def _networks(app: FastAPI) -> list[Capabilities]:
+    return [network.capabilities for _, network in sorted(app.state.networks.items())]
+
+
+def _promises(app: FastAPI) -> str:
+    return "\n".join(
+        f"- **{one.title}** (`{one.name}`): class `{one.dedupe}`, settle time {one.settle.total_seconds():g} s. {one.promise}"
+        for one in _networks(app)
+    )
+
+
+def _reach(app: FastAPI) -> str:
+    rows = ((one.title, "test keys" if one.test_mode else "live keys") for one in _networks(app))
+    return _table(("Network", "Reached by"), rows)
+
+
+def _sandbox(_: FastAPI) -> str:
+    return _table(("Handle", "What its account does"), ((f"`{name}`", does) for name, does in BEHAVIOURS.items()))
+
+
+def _scopes(app: FastAPI) -> str:
+    rows = ((f"`{scope}`", opens) for scope, opens in about.scopes(app.openapi()).items())
+    return _table(("Scope", "What it opens"), rows)
+
+
+def _last_sunday_of(month: int) -> date:
+    """The next day on which the clocks of the European Union change in March or October (directive 2000/84/EC)."""
+    first = (now() + SOON).date()
+    for year in (first.year, first.year + 1):
+        end = date(year, month, 31)
+        day = end - timedelta(days=end.isoweekday() % 7)
+        if day >= first:
+            return day
+    raise AssertionError("one of two Marches is to come")
+
+
+FACTS: dict[str, Callable[[FastAPI], str]] = {
+    "promises": _promises,
+    "reach": _reach,
+    "sandbox": _sandbox,
+    "scopes": _scopes,
+    "body_kilobytes_max": lambda _: str(BODY_BYTES_MAX // 1024),
+    "depth_max": lambda _: str(DEPTH_MAX),
+    "bulk_items_max": lambda _: str(ITEMS_MAX),
+    "page_default": lambda _: str(LIMIT_DEFAULT),
+    "page_max": lambda _: str(LIMIT_MAX),
+    "keep_hours": lambda _: f"{KEEP.total_seconds() / 3600:g}",
+    "keep_posts_days": lambda _: str(KEEP_POSTS.days),
+    "ahead_days_max": lambda _: str(AHEAD_MAX.days),
+    "past_grace_s": lambda _: f"{PAST_GRACE.total_seconds():g}",
+    "some_day": lambda _: (now() + SOON).date().isoformat(),
+    "gap_day": lambda _: _last_sunday_of(3).isoformat(),
+    "fold_day": lambda _: _last_sunday_of(10).isoformat(),
+    "public_url": lambda app: str(app.state.settings.public_url).rstrip("/"),
+}
