@@ -53,6 +53,12 @@ def _int(text: str) -> int:
     return int(text)
 
 
+def said_back(name: object) -> str:
+    """A name that the caller made up, as a token of a JSON pointer (RFC 6901): short, escaped, without control characters."""
+    shown = "".join(each if each.isprintable() else "\ufffd" for each in str(name)[:NAME_LENGTH_MAX])
+    return shown.replace("~", "~0").replace("/", "~1")
+
+
 _DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float, parse_int=_int)
 
 
@@ -69,7 +75,7 @@ def _walk(value: Any, depth: int, pointer: str, *, strings: bool) -> None:
     for name, item in items:
         if strings and isinstance(name, str):
             _string(name, pointer)
-        _walk(item, depth + 1, f"{pointer}/{name}" if strings else "", strings=strings)
+        _walk(item, depth + 1, f"{pointer}/{said_back(name)}" if strings else "", strings=strings)
 
 
 def _string(value: str, pointer: str) -> None:
@@ -158,6 +164,16 @@ def _query_params(dependant: Dependant) -> Iterator[Any]:
 
 def _check_query(request: Request, known: frozenset[str] | None) -> None:
     """Refuse what is repeated, unknown, no Unicode, or cannot be stored. Raises Malformed, InvalidInput."""
+    names = [name for name, _ in request.query_params.multi_items()]
+    if len(names) != len(set(names)):
+        repeated = said_back(next(name for name in names if names.count(name) > 1))
+        raise Malformed(code="repeated_parameter", faults=[Fault(f"?{repeated}", "repeated_parameter", "It is given twice.")])
+    unknown = [name for name in names if known is not None and name not in known]
+    if unknown and known is not None:
+        name = said_back(unknown[0])
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise Malformed(code="unknown_parameter", faults=[Fault(f"?{name}", "unknown_parameter", "It does not exist." + hint)])
     raw = unquote_to_bytes(request.scope["query_string"].replace(b"+", b" "))
     try:
         text = raw.decode()
@@ -165,17 +181,6 @@ def _check_query(request: Request, known: frozenset[str] | None) -> None:
         raise InvalidInput("The query is not UTF-8.", code="invalid_unicode") from error
     if "\0" in text:
         raise InvalidInput("NUL is not allowed.", code="invalid_character")
-    names = [name for name, _ in request.query_params.multi_items()]
-    if len(names) != len(set(names)):
-        repeated = next(name for name in names if names.count(name) > 1)[:NAME_LENGTH_MAX]
-        raise Malformed(code="repeated_parameter", faults=[Fault(f"?{repeated}", "repeated_parameter", "It is given twice.")])
-    unknown = [name[:NAME_LENGTH_MAX] for name in names if known is not None and name not in known]
-    if unknown and known is not None:
-        close = difflib.get_close_matches(unknown[0], known, n=1)
-        hint = f" Did you mean {close[0]}?" if close else ""
-        raise Malformed(
-            code="unknown_parameter", faults=[Fault(f"?{unknown[0]}", "unknown_parameter", "It does not exist." + hint)]
-        )
 
 
 async def _read(request: StrictRequest, *, wants_body: bool) -> None:

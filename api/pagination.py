@@ -10,7 +10,7 @@ from pydantic import Field
 
 from core.crypto import same, sign
 from core.errors import Malformed
-from core.wire import Input, Output
+from core.wire import Input, Output, QueryNumber
 from tenants.permissions import Actor
 
 LIMIT_MAX = 100
@@ -42,7 +42,7 @@ class Page(Output, Generic[Item]):
 class PageQuery(Input):
     """Paging; filters of a list inherit from it."""
 
-    limit: int = Field(LIMIT_DEFAULT, ge=1, le=LIMIT_MAX)
+    limit: QueryNumber = Field(LIMIT_DEFAULT, ge=1, le=LIMIT_MAX)
     cursor: str | None = Field(None, max_length=CURSOR_LENGTH_MAX, examples=["AZIuq3Vqf6qEcVSAPPbKBDr5EMfnKkY2l0sBq4dNcVo"])
 
 

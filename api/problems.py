@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
-from api.body import NAME_LENGTH_MAX
+from api.body import said_back
 from core.errors import (
     CODES,
     Fault,
@@ -93,7 +93,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 def _fault(error: dict[str, Any], known: dict[str, list[str]]) -> Fault:
     place, *parts = error["loc"]
-    path = [str(part)[:NAME_LENGTH_MAX] for part in parts if not UNION_PART.match(str(part))]
+    path = [said_back(part) for part in parts if not UNION_PART.match(str(part))]
     name = str(path[-1]) if path else ""
     pointer = f"?{name}" if place == "query" else "".join(f"/{part}" for part in path)
     if error["type"] == "extra_forbidden":

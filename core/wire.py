@@ -27,6 +27,8 @@ PREFIXES = {
 """Resource -> prefix of its ids on the wire (product.md, section 2)."""
 INSTANT_LENGTH_MAX = 40
 """RFC 3339 with nanoseconds and an offset has 35."""
+DIGITS_MAX = 9
+"""Of a number in a query; the largest that any of them means is 100."""
 
 
 class Input(BaseModel):
@@ -122,6 +124,24 @@ Instant = Annotated[
         {"type": "string", "format": "date-time", "maxLength": INSTANT_LENGTH_MAX, "examples": ["2026-12-01T09:00:00.000Z"]}
     ),
 ]
+
+
+def _read_digits(value: Any) -> Any:
+    if isinstance(value, str) and not (value.isascii() and value.isdecimal() and len(value) <= DIGITS_MAX):
+        raise ValueError("a whole number in decimal digits is wanted")
+    return value
+
+
+def _read_flag(value: Any) -> Any:
+    if isinstance(value, str) and value not in {"true", "false"}:
+        raise ValueError("true or false is wanted")
+    return value
+
+
+QueryNumber = Annotated[int, BeforeValidator(_read_digits)]
+"""A whole number in a query, in decimal digits: pydantic alone takes `1.0`, `+1`, `1_0` and spaces too."""
+QueryFlag = Annotated[bool, BeforeValidator(_read_flag)]
+"""`true` or `false` in a query: pydantic alone takes `1`, `yes`, `on` and their like too."""
 
 
 INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad\u180e\u3164\u2800"))

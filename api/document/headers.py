@@ -73,7 +73,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
             "type": "string",
             "minLength": 1,
             "maxLength": IDEMPOTENCY_KEY_LENGTH_MAX,
-            "pattern": r'^"?[\x21\x23-\x5b\x5d-\x7e]{1,255}"?$',
+            "pattern": r'^("[\x21\x23-\x5b\x5d-\x7e]{1,255}"|[\x21\x23-\x5b\x5d-\x7e]{1,255})$',
         },
         "example": "8e03978e-40d5-43e8-bc93-6894a57f9324",
     },
@@ -90,7 +90,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "in": "header",
         "required": False,
         "description": "The `ETag` of the bytes that you have; the answer is 304 while they are the newest.",
-        "schema": {"type": "string", "maxLength": 1_024, "pattern": r"^[\x20-\x7e]*$"},
+        "schema": {"type": "string", "maxLength": 1_024, "pattern": r"^[\x20-\x7e\x80-\xff]*$"},  # RFC 9110 section 8.8.3: obs-text
         "example": '"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"',
     },
 }

@@ -30,7 +30,8 @@ def finish(operation: Operation, components: dict[str, Any]) -> None:
     able = set(ALWAYS) | declared
     able |= set(WITH_BODY) if "requestBody" in operation else set()
     able |= set(WITH_IDEMPOTENCY) if idempotent else set()
-    able |= {404} if _finds_something(operation) else set()
+    able |= {404} if _takes(operation, "path") else set()
+    able |= {422} if _takes(operation, "query") else set()  # what is no Unicode, or cannot be stored
     able |= {412} if conditional else set()
     able |= {428} if required else set()
     operation["responses"] = answers | {str(status): refer_to(status) for status in sorted(able) if status in REFUSALS}
@@ -49,8 +50,8 @@ def exemplify(operation: Operation, known: dict[str, Any]) -> None:
             one["example"] = schemas.example_of(one["schema"], known)
 
 
-def _finds_something(operation: Operation) -> bool:
-    return any(one.get("in") == "path" for one in operation.get("parameters", ()))
+def _takes(operation: Operation, place: str) -> bool:
+    return any(one.get("in") == place for one in operation.get("parameters", ()))
 
 
 def _take_headers(operation: Operation, *, idempotent: bool, conditional: bool, required: bool, download: bool) -> None:

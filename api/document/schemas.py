@@ -125,6 +125,7 @@ def bound(schema: Schema) -> None:
         schema.setdefault("maxItems", ITEMS_MAX)
     elif kind == "object" and schema.get("additionalProperties"):
         schema.setdefault("maxProperties", KEYS_MAX)
+        schema.setdefault("propertyNames", {}).setdefault("type", "string")
     for inner in _inside(schema):
         bound(inner)
 

@@ -17,7 +17,7 @@ from core.clock import now
 from core.db import raw
 from core.errors import Malformed, Problem, TooLarge, UnsupportedMedia
 from core.ids import encode, new_id
-from core.wire import Input, WorkspaceId
+from core.wire import Input, QueryFlag, WorkspaceId
 from tenants.operations import service as operations
 from tenants.operations.models import Operation
 from tenants.operations.schemas import OperationRead
@@ -38,7 +38,7 @@ SHEET_BODY: dict[str, Any] = {
         ),
         "content": {
             "text/csv": {
-                "schema": {"type": "string", "maxLength": sheet.BYTES_MAX},
+                "schema": {"type": "string", "minLength": 1, "maxLength": sheet.BYTES_MAX},
                 "example": "text,account_ids,at,time_zone\r\nFresh rolls,acc_01kazm3v9sfa4t2tq9gk1x7c5e,now,\r\n",
             }
         },
@@ -49,7 +49,7 @@ SHEET_BODY: dict[str, Any] = {
 class ImportQuery(Input):
     """How to import."""
 
-    dry_run: bool = Field(False, description="True: every row is validated and none is stored.")
+    dry_run: QueryFlag = Field(False, description="True: every row is validated and none is stored.")
 
 
 @router.post(PATH + "/bulk", response_model=BulkRead, summary="Create many posts")

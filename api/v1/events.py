@@ -8,7 +8,7 @@ from pydantic import Field
 
 from api.dependencies import Bare, can_bare
 from api.routing import v1
-from core.wire import EventId, Input, Instant, Output, WorkspaceId, encode_known
+from core.wire import EventId, Input, Instant, Output, QueryNumber, WorkspaceId, encode_known
 from tenants.events.service import list_events as read_events
 from tenants.permissions import Actor, Permission
 
@@ -21,7 +21,7 @@ class EventQuery(Input):
 
     after: EventId | None = Field(None, description="The last event that you have; nothing: from the beginning.")
     type: str | None = Field(None, max_length=64, examples=["publication.published"])
-    limit: int = Field(25, ge=1, le=LIMIT_MAX)
+    limit: QueryNumber = Field(25, ge=1, le=LIMIT_MAX)
 
 
 class EventRead(Output):

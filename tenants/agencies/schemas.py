@@ -27,7 +27,7 @@ def _name(value: str) -> str:
     return value
 
 
-TimeZone = Annotated[str, AfterValidator(_zone), Field(max_length=64, examples=["Europe/Berlin"])]
+TimeZone = Annotated[str, AfterValidator(_zone), Field(min_length=1, max_length=64, examples=["Europe/Berlin"])]
 Name = Annotated[str, AfterValidator(_name), Field(min_length=1, max_length=NAME_LENGTH_MAX, examples=["Corner Bakery"])]
 LatePolicy = Literal["publish_late", "skip", "ask"]
 LateWindow = Annotated[int, Field(ge=LATE_WINDOW_S_MIN, le=LATE_WINDOW_S_MAX, strict=True, examples=[21600])]

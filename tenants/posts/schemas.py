@@ -25,6 +25,9 @@ MEDIA_MAX = 20
 METADATA_MAX = 50
 EXTERNAL_REF_LENGTH_MAX = 255
 
+TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?([Zz]|[+-][0-9]{2}:[0-9]{2})?$"
+"""RFC 3339 section 5.6, the offset optional where a time zone says it, seconds optional where people schedule."""
+
 Text = Annotated[str, StringConstraints(max_length=TEXT_LENGTH_MAX)]
 Metadata = Annotated[
     dict[Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=500)]],
@@ -55,7 +58,9 @@ class Schedule(Input):
     A local time that does not exist (clocks go forward) moves forward by the gap; one that exists twice means the first.
     """
 
-    at: Annotated[str, StringConstraints(min_length=10, max_length=40)] = Field(examples=["2026-12-24T09:00:00"])
+    at: Annotated[str, StringConstraints(min_length=10, max_length=40)] = Field(
+        examples=["2026-12-24T09:00:00"], json_schema_extra={"pattern": TIME}
+    )
     time_zone: Annotated[str, StringConstraints(max_length=64)] | None = Field(None, examples=["Europe/Berlin"])
 
 

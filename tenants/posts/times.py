@@ -7,12 +7,11 @@ from zoneinfo import ZoneInfo
 
 from core.errors import Fault, InvalidInput
 from core.zones import is_zone
-from tenants.posts.schemas import Schedule
+from tenants.posts.schemas import TIME, Schedule
 
 PAST_GRACE = timedelta(seconds=60)
 """A time this little in the past means now: requests take a while to arrive."""
-FORM = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d(:\d\d(\.\d{1,6})?)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
-"""RFC 3339 section 5.6, the offset optional where a time zone says it, seconds optional where people schedule."""
+FORM = re.compile(TIME)
 AHEAD_MAX = timedelta(days=2 * 366)
 
 

@@ -69,6 +69,12 @@ QUERIES = [
     ("limit=0", 400, "invalid_parameter"),
     ("limit=101", 400, "invalid_parameter"),
     ("limit=abc", 400, "invalid_parameter"),
+    ("limit=1e9", 400, "invalid_parameter"),
+    ("limit=1.0", 400, "invalid_parameter"),
+    ("limit=%2B5", 400, "invalid_parameter"),
+    ("limit=1_0", 400, "invalid_parameter"),
+    ("limit=%205", 400, "invalid_parameter"),
+    ("limit=%D9%A5", 400, "invalid_parameter"),
     ("limit=5&limit=7", 400, "repeated_parameter"),
     ("limti=5", 400, "unknown_parameter"),
     ("state=%00", 422, "invalid_character"),
@@ -96,6 +102,13 @@ async def test_an_unknown_parameter_is_named_with_its_neighbour(client: httpx2.A
     (fault,) = (await client.get(f"{posts}?limti=5")).json()["errors"]
     assert (fault["pointer"], fault["detail"]) == ("?limti", "It does not exist. Did you mean limit?")
     assert (await client.get("/v1/me?nope=1")).json()["code"] == "unknown_parameter"
+
+
+async def test_a_name_that_the_caller_made_up_is_said_back_as_a_pointer(client: httpx2.AsyncClient, posts: str) -> None:
+    (fault,) = (await client.get(f"{posts}?a%00b%E2%80%AE=1")).json()["errors"]
+    assert fault["pointer"] == "?a\ufffdb\ufffd"
+    (_, fault) = (await client.post(posts, json={"text": "x", "a/b~c": 1})).json()["errors"]
+    assert (fault["pointer"], fault["code"]) == ("/a~1b~0c", "unknown_field")
 
 
 @pytest.mark.parametrize(
