@@ -119,7 +119,7 @@ class Edge:
 
 def _template(scope: Scope) -> str:
     """The route's template: a label must not carry ids."""
-    return getattr(scope.get("route"), "path", "unknown")
+    return getattr(scope.get("route"), "path_format", "unknown")
 
 
 def _cap(scope: Scope) -> int:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
 from api.body import said_back
+from api.routing import allowed
 from core.errors import (
     CODES,
     Fault,
@@ -160,7 +161,12 @@ def install(app: FastAPI) -> None:
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return problem_response(request, _from_http(error))
+        if error.status_code != 405:
+            return problem_response(request, _from_http(error))
+        headers = {"Allow": allowed(request)}  # the router knows only the methods of the first route that fits the path
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=headers)
+        return problem_response(request, _from_http(HTTPException(405, headers=headers)))
 
     app.add_exception_handler(Problem, ours)
     app.add_exception_handler(RequestValidationError, validation)

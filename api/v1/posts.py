@@ -22,6 +22,7 @@ from tenants.posts.schemas import PostCreate, PostRead, PostUpdate, ScheduleWish
 
 router = v1("Posts")
 PATH = "/workspaces/{workspace_id}/posts"
+ONE = PATH + "/{post_id:id}"
 
 
 class PostQuery(PageQuery):
@@ -111,7 +112,7 @@ async def list_posts(
     return Response(orjson.dumps(page), media_type="application/json", headers=dict(response.headers))
 
 
-@router.get(PATH + "/{post_id}", response_model=PostRead, summary="Get a post")
+@router.get(ONE, response_model=PostRead, summary="Get a post")
 async def get_post(
     workspace_id: WorkspaceId, post_id: PostId, db: Bare, actor: Annotated[Actor, can_bare(Permission.POST_READ)]
 ) -> Response:
@@ -120,7 +121,7 @@ async def get_post(
     return Response(orjson.dumps(read), media_type="application/json", headers={"ETag": f'"{read["version"]}"'})
 
 
-@router.patch(PATH + "/{post_id}", response_model=PostRead, summary="Change a post")
+@router.patch(ONE, response_model=PostRead, summary="Change a post")
 async def update_post(
     workspace_id: WorkspaceId, post_id: PostId, db: Bare, actor: Annotated[Actor, can_bare(Permission.POST_UPDATE)],
     idem: IdemBare, expected: IfMatchRequired, body: PostUpdate, request: Request,
@@ -131,7 +132,7 @@ async def update_post(
     return await _answer(db, actor, idem, workspace_id, post_id)
 
 
-@router.delete(PATH + "/{post_id}", status_code=204, summary="Delete a post")
+@router.delete(ONE, status_code=204, summary="Delete a post")
 async def delete_post(
     workspace_id: WorkspaceId, post_id: PostId, db: Bare, actor: Annotated[Actor, can_bare(Permission.POST_DELETE)],
     idem: IdemBare,
@@ -141,7 +142,7 @@ async def delete_post(
     return await idem.respond(None, status=204)
 
 
-@router.post(PATH + "/{post_id}/schedule", response_model=PostRead, summary="Schedule a post")
+@router.post(ONE + "/schedule", response_model=PostRead, summary="Schedule a post")
 async def schedule_post(
     workspace_id: WorkspaceId, post_id: PostId, db: Bare, actor: Annotated[Actor, can_bare(Permission.POST_SCHEDULE)],
     idem: IdemBare, body: ScheduleWish, request: Request,
@@ -161,7 +162,7 @@ async def _act(
     return await _answer(db, actor, idem, workspace_id, post_id)
 
 
-@router.post(PATH + "/{post_id}/cancel", response_model=PostRead, summary="Cancel a post")
+@router.post(ONE + "/cancel", response_model=PostRead, summary="Cancel a post")
 async def cancel_post(
     workspace_id: WorkspaceId, post_id: PostId, db: Bare, actor: Annotated[Actor, can_bare(Permission.POST_SCHEDULE)],
     idem: IdemBare,
@@ -170,7 +171,7 @@ async def cancel_post(
     return await _act("cancel", db, actor, idem, workspace_id, post_id)
 
 
-@router.post(PATH + "/{post_id}/archive", response_model=PostRead, summary="Archive a post")
+@router.post(ONE + "/archive", response_model=PostRead, summary="Archive a post")
 async def archive_post(
     workspace_id: WorkspaceId, post_id: PostId, db: Bare, actor: Annotated[Actor, can_bare(Permission.POST_UPDATE)],
     idem: IdemBare,
