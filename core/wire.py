@@ -1,10 +1,21 @@
 """Shapes that every wire model shares: strict input, typed ids, instants with their offset."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from core.ids import ALPHABET, SUFFIX_LENGTH, decode, encode
 
@@ -35,6 +46,30 @@ class Input(BaseModel):
     """What comes in: unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=False, hide_input_in_errors=True)
+
+
+class Patch(Input):
+    """A JSON merge patch: what is absent stays as it is. Null is refused but for the fields of `NULLABLE`."""
+
+    NULLABLE: ClassVar[frozenset[str]] = frozenset()
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_null(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None and info.field_name not in cls.NULLABLE:
+            raise ValueError("it cannot be null: leave it out to keep it")
+        return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Leave the null out that stands for absence inside."""
+        schema = handler(core)
+        for name, field in handler.resolve_ref_schema(schema)["properties"].items():
+            if name not in cls.NULLABLE:
+                del field["default"]
+                (option,) = (one for one in field.pop("anyOf") if one != {"type": "null"})
+                field.update(option)
+        return schema
 
 
 class Output(BaseModel):

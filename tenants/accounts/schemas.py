@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr
 
-from core.wire import AccountId, ConnectionId, ConnectSessionId, Input, Instant, Output, WorkspaceId
+from core.wire import AccountId, ConnectionId, ConnectSessionId, Input, Instant, Output, Patch, WorkspaceId
 from tenants.accounts.capabilities import AccountCapabilities, FieldRead
 from tenants.agencies.schemas import Name
 
@@ -70,8 +70,10 @@ class AccountRead(Output):
     allowed_actions: list[str] = Field(description="What this caller may do with it now.")
 
 
-class AccountUpdate(Input):
+class AccountUpdate(Patch):
     """Changes to an account, as a JSON merge patch: a key of `metadata` set to null is removed."""
+
+    NULLABLE = frozenset({"metadata"})
 
     name: Name | None = None
     metadata: dict[MetadataKey, MetadataValue | None] | None = Field(None, max_length=METADATA_KEYS_MAX)

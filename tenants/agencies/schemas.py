@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from core.wire import AgencyId, Input, Instant, KeyId, Output, WorkspaceId, is_blank
+from core.wire import AgencyId, Input, Instant, KeyId, Output, Patch, WorkspaceId, is_blank
 from core.zones import is_zone
 from tenants.permissions import Permission
 
@@ -42,7 +42,7 @@ class WorkspaceCreate(Input):
     late_window_s: LateWindow = 21_600
 
 
-class WorkspaceUpdate(Input):
+class WorkspaceUpdate(Patch):
     """Changes to a workspace, as a JSON merge patch."""
 
     name: Name | None = None

@@ -82,9 +82,9 @@ async def create_workspace(session: AsyncSession, actor: Actor, wish: WorkspaceC
 async def update_workspace(
     session: AsyncSession, actor: Actor, workspace_id: UUID, wish: WorkspaceUpdate, now: datetime
 ) -> Workspace:
-    """Change the fields that are given; null is refused by the schema's types downstream."""
+    """Change the fields that are given."""
     row = await find(session, Workspace, actor, workspace_id, lock=True)
-    changes = {name: value for name, value in wish.model_dump(exclude_unset=True).items() if value is not None}
+    changes = wish.model_dump(exclude_unset=True)
     if changes:
         row.sqlmodel_update(changes | {"version": row.version + 1, "updated_at": now})
         session.add(row)

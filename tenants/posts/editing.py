@@ -49,7 +49,6 @@ REMOVE = """
 with gone as (delete from publications where agency_id = $1 and post_id = $2 and account_id = any($3::uuid[]))
 delete from variants where agency_id = $1 and post_id = $2 and account_id = any($3::uuid[])
 """
-NULLABLE = frozenset({"external_ref"})
 
 
 async def update_post(
@@ -60,9 +59,6 @@ async def update_post(
     post, rows = await locked(db, actor, workspace_id, post_id)
     _check_version(expected, post["version"])
     given = wish.model_fields_set
-    nulls = [name for name in given - NULLABLE if getattr(wish, name) is None]
-    if nulls:
-        raise InvalidInput(faults=[Fault(f"/{name}", "validation_failed", "It cannot be null.") for name in nulls])
     if given & CONTENT:
         refuse_in_work(rows)
         if post["state"] == "archived" or any(row["state"] not in EDITABLE for row in rows):

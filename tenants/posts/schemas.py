@@ -12,6 +12,7 @@ from core.wire import (
     Input,
     Instant,
     Output,
+    Patch,
     PostId,
     PublicationId,
     VariantId,
@@ -86,8 +87,10 @@ class PostCreate(Input):
     metadata: Metadata = Field(default_factory=dict)
 
 
-class PostUpdate(Input):
+class PostUpdate(Patch):
     """Changes to a post, as a JSON merge patch."""
+
+    NULLABLE = frozenset({"external_ref"})
 
     text: Text | None = None
     media: list[MediaWish] | None = Field(None, max_length=MEDIA_MAX)

@@ -177,6 +177,13 @@ async def test_a_post_that_nobody_would_see_is_refused(
     assert (answer.status_code, answer.json()["code"]) == (422, "post_invalid")
 
 
+async def test_null_in_a_patch_is_refused_where_it_means_nothing(client: httpx2.AsyncClient, agency: TestAgency) -> None:
+    path = f"/v1/workspaces/{encode('wsp', agency.workspace.id)}"
+    answer = await client.patch(path, json={"name": "changed", "time_zone": None})
+    assert (answer.status_code, [fault["pointer"] for fault in answer.json()["errors"]]) == (422, ["/time_zone"]), answer.text
+    assert (await client.get(path)).json()["name"] != "changed"
+
+
 async def test_a_slow_body_holds_no_transaction(app: FastAPI, agency: TestAgency, posts: str, database: Database) -> None:
     async def never() -> Any:
         yield b"{"
