@@ -12,15 +12,13 @@ from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from core.errors import Fault, InvalidInput, Malformed, Problem, UnsupportedMedia
+from core.errors import Fault, InvalidInput, Malformed, Problem, UnsupportedMedia, token
 
 DEPTH_MAX = 32
 """Nesting of arrays and objects; our deepest schema needs 6."""
 BODY_BYTES_MAX = 256 * 1024
 """Longest JSON body: a post with 50 variants of the longest text that any network takes (63,206) would still be refused."""
 INTEGER_MAX = 2**63 - 1
-NAME_LENGTH_MAX = 64
-"""Of a name that the caller made up, this much is said back."""
 BODY_DEADLINE_S = 10.0
 """A quarter of a megabyte over a slow phone line takes two."""
 WITHOUT_BODY = frozenset({"GET", "HEAD"})
@@ -53,12 +51,6 @@ def _int(text: str) -> int:
     return int(text)
 
 
-def said_back(name: object) -> str:
-    """A name that the caller made up, as a token of a JSON pointer (RFC 6901): short, escaped, without control characters."""
-    shown = "".join(each if each.isprintable() else "\ufffd" for each in str(name)[:NAME_LENGTH_MAX])
-    return shown.replace("~", "~0").replace("/", "~1")
-
-
 _DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float, parse_int=_int)
 
 
@@ -75,7 +67,7 @@ def _walk(value: Any, depth: int, pointer: str, *, strings: bool) -> None:
     for name, item in items:
         if strings and isinstance(name, str):
             _string(name, pointer)
-        _walk(item, depth + 1, f"{pointer}/{said_back(name)}" if strings else "", strings=strings)
+        _walk(item, depth + 1, f"{pointer}/{token(name)}" if strings else "", strings=strings)
 
 
 def _string(value: str, pointer: str) -> None:
@@ -166,11 +158,11 @@ def _check_query(request: Request, known: frozenset[str] | None) -> None:
     """Refuse what is repeated, unknown, no Unicode, or cannot be stored. Raises Malformed, InvalidInput."""
     names = [name for name, _ in request.query_params.multi_items()]
     if len(names) != len(set(names)):
-        repeated = said_back(next(name for name in names if names.count(name) > 1))
+        repeated = token(next(name for name in names if names.count(name) > 1))
         raise Malformed(code="repeated_parameter", faults=[Fault(f"?{repeated}", "repeated_parameter", "It is given twice.")])
     unknown = [name for name in names if known is not None and name not in known]
     if unknown and known is not None:
-        name = said_back(unknown[0])
+        name = token(unknown[0])
         close = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise Malformed(code="unknown_parameter", faults=[Fault(f"?{name}", "unknown_parameter", "It does not exist." + hint)])

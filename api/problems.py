@@ -15,7 +15,6 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
-from api.body import said_back
 from api.routing import allowed
 from core.errors import (
     CODES,
@@ -26,6 +25,7 @@ from core.errors import (
     Problem,
     TemporarilyUnavailable,
     UnsupportedMedia,
+    token,
 )
 
 log = logging.getLogger("octavo.api")
@@ -94,7 +94,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 def _fault(error: dict[str, Any], known: dict[str, list[str]]) -> Fault:
     place, *parts = error["loc"]
-    path = [said_back(part) for part in parts if not UNION_PART.match(str(part))]
+    path = [token(part) for part in parts if not UNION_PART.match(str(part))]
     name = str(path[-1]) if path else ""
     pointer = f"?{name}" if place == "query" else "".join(f"/{part}" for part in path)
     if error["type"] == "extra_forbidden":

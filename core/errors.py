@@ -20,6 +20,8 @@ Problem
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+NAME_LENGTH_MAX = 64
+"""Of a name that the caller made up, this much is said back."""
 CODES: dict[str, str] = {
     "validation_failed": "The request is invalid",
     "unknown_field": "The request has a field that does not exist",
@@ -90,6 +92,12 @@ class Fault:
     pointer: str
     code: str
     detail: str
+
+
+def token(name: object) -> str:
+    """Write a name that the caller made up as a token of a JSON pointer (RFC 6901): short, escaped, nothing invisible in it."""
+    shown = "".join(each if each.isprintable() else "\ufffd" for each in str(name)[:NAME_LENGTH_MAX])
+    return shown.replace("~", "~0").replace("/", "~1")
 
 
 class Problem(Exception):

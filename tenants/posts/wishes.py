@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 from pydantic import ValidationError
 
-from core.errors import Fault, InvalidInput, Problem
+from core.errors import Fault, InvalidInput, Problem, token
 from networks.base import Network
 from tenants.permissions import Actor, Permission
 from tenants.posts import service
@@ -31,7 +31,7 @@ def refusal_of(error: ValidationError) -> InvalidInput:
     """Say what is wrong with one post, without what was sent."""
     faults: dict[str, Fault] = {}
     for one in error.errors(include_url=False, include_context=False, include_input=False):
-        pointer = "".join(f"/{part}" for part in one["loc"] if part not in UNIONS)
+        pointer = "".join(f"/{token(part)}" for part in one["loc"] if part not in UNIONS)
         unknown = one["type"] == "extra_forbidden"
         detail = "It does not exist" if unknown else one["msg"].removeprefix("Value error, ")
         code = "unknown_field" if unknown else "validation_failed"
