@@ -24,7 +24,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from core.db import raw
 from core.errors import Conflict, Malformed, Problem, Unprocessable
-from tenants.permissions import Actor
+from tenants.permissions import Actor, Permission
 
 KEY_FORM = re.compile(r'^(?:"([\x21\x23-\x5b\x5d-\x7e]{1,255})"|([\x21\x23-\x5b\x5d-\x7e]{1,255}))$')
 """1 to 255 printable ASCII characters without quote and backslash, quoted or not."""
@@ -107,6 +107,17 @@ def _within_reach(request: Request, key: str) -> str:
     return f"{reach} {key}"
 
 
+def _require_for_replay(request: Request, body: Any) -> None:
+    """Ask for what the route asks for besides its permission: a replay must not tell a caller what it could not have done.
+
+    A post with a time wants `post:schedule`, by itself and in a batch.
+    """
+    posts = [one.get("post") for one in body["items"]] if isinstance(body, dict) and "items" in body else [body]
+    if any(isinstance(post, dict) and post.get("schedule") is not None for post in posts):
+        actor: Actor = request.state.actor
+        actor.require(Permission.POST_SCHEDULE)
+
+
 class Idempotency:
     """The idempotency of one write, inside its transaction."""
 
@@ -130,6 +141,7 @@ class Idempotency:
             return
         if row["fingerprint"] != self._print:
             raise Unprocessable(code="idempotency_mismatch")
+        _require_for_replay(self.request, getattr(self.request, "strict_json", None))
         headers = orjson.loads(row["headers"]) | {"Idempotent-Replayed": "true"}
         raise Replay(Response(row["body"], status_code=row["status"], headers=headers))
 
@@ -154,8 +166,13 @@ class Idempotency:
         rows = await self.db.fetch(READ_ITEMS, self.agency_id, [item.key for item in items], f"{self.agency_id}/")
         if not all(row["locked"] for row in rows):
             raise Conflict(code="idempotency_in_flight", headers={"Retry-After": "1"})
-        for item, row in zip(items, rows, strict=True):
+        for item, row, body in zip(items, rows, bodies, strict=True):
             if row["status"] is None:
+                continue
+            try:
+                _require_for_replay(self.request, body)
+            except Problem as problem:
+                item.problem = problem
                 continue
             if row["fingerprint"] != item.fingerprint:
                 item.problem = Unprocessable(code="idempotency_mismatch")

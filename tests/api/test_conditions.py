@@ -1,0 +1,53 @@
+"""Who acts on what they have seen, and who may hear an answer again."""
+
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from core.clock import now
+from core.db import Database
+from core.ids import encode
+from tenants.agencies.keys import create_key
+from tenants.agencies.schemas import KeyCreate
+from tenants.permissions import Permission
+from tests.api.test_edge import an_account
+from tests.conftest import TestAgency, client_of
+
+LATER = {"at": "2027-06-01T09:00:00Z"}
+
+
+@pytest.fixture
+async def post(client: httpx2.AsyncClient, agency: TestAgency, database: Database) -> tuple[str, dict[str, Any]]:
+    """The path of the workspace's posts, and a scheduled one."""
+    path = f"/v1/workspaces/{encode('wsp', agency.workspace.id)}/posts"
+    body = {"text": "x", "account_ids": [await an_account(database, agency)], "schedule": LATER}
+    return path, (await client.post(path, json=body)).json()
+
+
+@pytest.mark.parametrize("batch", [False, True], ids=["one post", "a batch"])
+async def test_an_answer_is_not_replayed_to_who_could_not_have_asked(
+    app: FastAPI, client: httpx2.AsyncClient, agency: TestAgency, database: Database, post: tuple[str, dict[str, Any]], batch: bool
+) -> None:
+    wish = {"text": "secret", "account_ids": [post[1]["publications"][0]["account_id"]], "schedule": LATER}
+    path, body = (post[0] + "/bulk", {"items": [{"post": wish}]}) if batch else (post[0], wish)
+    first = await client.post(path, json=body, headers={"Idempotency-Key": "k"})
+    assert first.is_success
+    async with database.session(agency.tenant) as session:
+        scopes = [permission for permission in Permission if permission is not Permission.POST_SCHEDULE]
+        _, text = await create_key(session, agency.actor, KeyCreate(name="writer", scopes=scopes), now())
+    async with client_of(app, text) as writer:
+        again = await writer.post(path, json=body, headers={"Idempotency-Key": "k"})
+        assert (again.status_code, again.json()["required_permission"], "secret" in again.text) == (403, "post:schedule", False)
+        # An item of the batch as a post of its own, and a batch of items that were posts of their own
+        if batch:
+            item = await writer.post(post[0], json=wish, headers={"Idempotency-Key": "k:0"})
+            assert item.status_code == 403
+            await client.post(post[0], json=wish | {"text": "other secret"}, headers={"Idempotency-Key": "j:0"})
+            items = {"items": [{"post": wish | {"text": "other secret"}}]}
+            mixed = (await writer.post(path, json=items, headers={"Idempotency-Key": "j"})).json()
+            assert (mixed["succeeded"], mixed["data"][0]["status"]) == (0, 403)
+        draft = await writer.post(post[0], json=wish | {"schedule": None}, headers={"Idempotency-Key": "d"})
+        again = await writer.post(post[0], json=wish | {"schedule": None}, headers={"Idempotency-Key": "d"})
+        assert (draft.status_code, again.headers["Idempotent-Replayed"], again.json()) == (201, "true", draft.json())
