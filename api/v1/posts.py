@@ -7,7 +7,7 @@ import orjson
 from fastapi import Query, Request, Response
 from pydantic import Field
 
-from api.conditions import IfMatchRequired
+from api.conditions import IfMatch, IfMatchRequired
 from api.dependencies import Bare, IdemBare, can_bare
 from api.pagination import Page, PageQuery, page_of, read_cursor
 from api.routing import v1
@@ -135,46 +135,46 @@ async def update_post(
 @router.delete(ONE, status_code=204, summary="Delete a post")
 async def delete_post(
     workspace_id: WorkspaceId, post_id: PostId, db: Bare, actor: Annotated[Actor, can_bare(Permission.POST_DELETE)],
-    idem: IdemBare,
+    idem: IdemBare, expected: IfMatch,
 ) -> Response:  # fmt: skip
     """Delete a post that never reached a network; one that did keeps its history and can be archived."""
-    await service.delete_post(db, actor, workspace_id, post_id, now())
+    await service.delete_post(db, actor, workspace_id, post_id, expected, now())
     return await idem.respond(None, status=204)
 
 
 @router.post(ONE + "/schedule", response_model=PostRead, summary="Schedule a post")
 async def schedule_post(
     workspace_id: WorkspaceId, post_id: PostId, db: Bare, actor: Annotated[Actor, can_bare(Permission.POST_SCHEDULE)],
-    idem: IdemBare, body: ScheduleWish, request: Request,
+    idem: IdemBare, expected: IfMatch, body: ScheduleWish, request: Request,
 ) -> Response:  # fmt: skip
     """Give a post its time, or another one. What is published already stays as it is."""
     networks = request.app.state.networks
-    await service.schedule_post(db, actor, networks, workspace_id, post_id, body.schedule, now())
+    await service.schedule_post(db, actor, networks, workspace_id, post_id, body.schedule, expected, now())
     return await _answer(db, actor, idem, workspace_id, post_id)
 
 
 async def _act(
     verb: Literal["cancel", "archive"], db: BareConnection, actor: Actor, idem: IdemBare, workspace_id: UUID,
-    post_id: UUID,
+    post_id: UUID, expected: int | None,
 ) -> Response:  # fmt: skip
     action = service.cancel_post if verb == "cancel" else service.archive_post
-    await action(db, actor, workspace_id, post_id, now())
+    await action(db, actor, workspace_id, post_id, expected, now())
     return await _answer(db, actor, idem, workspace_id, post_id)
 
 
 @router.post(ONE + "/cancel", response_model=PostRead, summary="Cancel a post")
 async def cancel_post(
     workspace_id: WorkspaceId, post_id: PostId, db: Bare, actor: Annotated[Actor, can_bare(Permission.POST_SCHEDULE)],
-    idem: IdemBare,
+    idem: IdemBare, expected: IfMatch,
 ) -> Response:  # fmt: skip
     """Take back every delivery that has not begun. While one is under way the answer is 409 `publish_in_progress`."""
-    return await _act("cancel", db, actor, idem, workspace_id, post_id)
+    return await _act("cancel", db, actor, idem, workspace_id, post_id, expected)
 
 
 @router.post(ONE + "/archive", response_model=PostRead, summary="Archive a post")
 async def archive_post(
     workspace_id: WorkspaceId, post_id: PostId, db: Bare, actor: Annotated[Actor, can_bare(Permission.POST_UPDATE)],
-    idem: IdemBare,
+    idem: IdemBare, expected: IfMatch,
 ) -> Response:  # fmt: skip
     """Put a post away. Its history stays."""
-    return await _act("archive", db, actor, idem, workspace_id, post_id)
+    return await _act("archive", db, actor, idem, workspace_id, post_id, expected)

@@ -9,7 +9,7 @@ import asyncpg
 import orjson
 
 from core import duties
-from core.errors import Conflict, Fault, InvalidInput, PreconditionFailed
+from core.errors import Conflict, Fault, InvalidInput
 from core.ids import new_id
 from tenants.events.service import emit
 from tenants.permissions import Actor
@@ -56,8 +56,7 @@ async def update_post(
     expected: int | None, now: datetime,
 ) -> None:  # fmt: skip
     """Apply a merge patch. Content changes only while no delivery has begun (409 `publish_in_progress`, `state_conflict`)."""
-    post, rows = await locked(db, actor, workspace_id, post_id)
-    _check_version(expected, post["version"])
+    post, rows = await locked(db, actor, workspace_id, post_id, expected)
     given = wish.model_fields_set
     if given & CONTENT:
         refuse_in_work(rows)
@@ -76,11 +75,6 @@ async def update_post(
         current = await queries.publications_of(db, actor.agency_id, [post_id])
         await check_stored(db, actor, networks, workspace_id, fresh, [row["account_id"] for row in current], fresh["due_at"])
     await emit(db, actor.agency_id, [(workspace_id, "post.updated", post_id, {"fields": sorted(given)})])
-
-
-def _check_version(expected: int | None, actual: int) -> None:
-    if expected is not None and expected != actual:
-        raise PreconditionFailed
 
 
 async def _store(db: asyncpg.Connection, actor: Actor, post: asyncpg.Record, wish: PostUpdate, media: str, now: datetime) -> None:

@@ -10,7 +10,7 @@ import orjson
 
 from core import duties
 from core.duties import CHANNEL, NOTIFY
-from core.errors import Conflict, Fault, InvalidInput
+from core.errors import Conflict, Fault, InvalidInput, PreconditionFailed
 from core.ids import new_id
 from networks.base import Network
 from tenants.events.service import emit
@@ -182,10 +182,15 @@ def _new_post(
 
 
 async def locked(
-    db: asyncpg.Connection, actor: Actor, workspace_id: UUID, post_id: UUID
+    db: asyncpg.Connection, actor: Actor, workspace_id: UUID, post_id: UUID, expected: int | None = None
 ) -> tuple[asyncpg.Record, list[asyncpg.Record]]:
-    """Lock a post, its duties and its publications, in the order that workers take them too. Raises Missing."""
+    """Lock a post, its duties and its publications, in the order that workers take them too.
+
+    `expected` is the version that the caller has seen. Raises Missing, PreconditionFailed.
+    """
     post = await queries.get_post(db, actor, workspace_id, post_id, lock=True)
+    if expected is not None and expected != post["version"]:
+        raise PreconditionFailed
     found = await queries.publications_of(db, actor.agency_id, [post_id])
     await duties.lock(db, KIND, [row["id"] for row in found])
     return post, await queries.publications_of(db, actor.agency_id, [post_id], lock=True)
@@ -210,12 +215,12 @@ def refuse_in_work(rows: Sequence[asyncpg.Record]) -> None:
 
 async def schedule_post(
     db: asyncpg.Connection, actor: Actor, networks: Networks, workspace_id: UUID, post_id: UUID, wish: Any,
-    now: datetime,
+    expected: int | None, now: datetime,
 ) -> None:  # fmt: skip
     """Give a post its time, the first or another. What is published already stays so. Raises Conflict, InvalidInput."""
     zone = await queries.workspace_zone(db, actor, workspace_id)
     due = read_schedule(wish, zone, now)
-    post, rows = await locked(db, actor, workspace_id, post_id)
+    post, rows = await locked(db, actor, workspace_id, post_id, expected)
     if post["state"] == "archived":
         raise Conflict("An archived post takes no time.")
     refuse_in_work(rows)
@@ -254,9 +259,11 @@ async def stored_contents(db: asyncpg.Connection, actor: Actor, post: asyncpg.Re
     return contents(post["text"], orjson.loads(post["media"]), rows)
 
 
-async def cancel_post(db: asyncpg.Connection, actor: Actor, workspace_id: UUID, post_id: UUID, now: datetime) -> None:
+async def cancel_post(
+    db: asyncpg.Connection, actor: Actor, workspace_id: UUID, post_id: UUID, expected: int | None, now: datetime
+) -> None:
     """Take back every delivery that has not begun. Raises Conflict when one is under way or nothing is left."""
-    post, rows = await locked(db, actor, workspace_id, post_id)
+    post, rows = await locked(db, actor, workspace_id, post_id, expected)
     refuse_in_work(rows)
     changes = changes_of(rows, Cancelled(), now, CANCELLABLE)
     if not changes:
@@ -266,9 +273,11 @@ async def cancel_post(db: asyncpg.Connection, actor: Actor, workspace_id: UUID, 
     await db.execute(ARCHIVE, actor.agency_id, post_id, state, now)
 
 
-async def archive_post(db: asyncpg.Connection, actor: Actor, workspace_id: UUID, post_id: UUID, now: datetime) -> None:
+async def archive_post(
+    db: asyncpg.Connection, actor: Actor, workspace_id: UUID, post_id: UUID, expected: int | None, now: datetime
+) -> None:
     """Put a post away; deliveries that have not begun are cancelled. Raises Conflict while one is under way."""
-    post, rows = await locked(db, actor, workspace_id, post_id)
+    post, rows = await locked(db, actor, workspace_id, post_id, expected)
     refuse_in_work(rows)
     if post["state"] == "archived":
         return
@@ -277,9 +286,11 @@ async def archive_post(db: asyncpg.Connection, actor: Actor, workspace_id: UUID,
     await emit(db, actor.agency_id, [(workspace_id, "post.archived", post_id, {})])
 
 
-async def delete_post(db: asyncpg.Connection, actor: Actor, workspace_id: UUID, post_id: UUID, now: datetime) -> None:
+async def delete_post(
+    db: asyncpg.Connection, actor: Actor, workspace_id: UUID, post_id: UUID, expected: int | None, now: datetime
+) -> None:
     """Delete a post that never reached a network. Raises Conflict for one that did: archive it instead."""
-    _, rows = await locked(db, actor, workspace_id, post_id)
+    _, rows = await locked(db, actor, workspace_id, post_id, expected)
     refuse_in_work(rows)
     if any(row["attempts"] > 0 or row["published_at"] is not None for row in rows):
         raise Conflict("It reached a network, so its history stays: archive it instead.")

@@ -26,6 +26,27 @@ async def post(client: httpx2.AsyncClient, agency: TestAgency, database: Databas
     return path, (await client.post(path, json=body)).json()
 
 
+@pytest.mark.parametrize(
+    ("method", "action", "body"),
+    [("POST", "/schedule", {"schedule": LATER}), ("POST", "/cancel", None), ("POST", "/archive", None), ("DELETE", "", None)],
+    ids=["schedule", "cancel", "archive", "delete"],
+)
+async def test_an_action_on_a_post_honours_if_match(
+    client: httpx2.AsyncClient, post: tuple[str, dict[str, Any]], method: str, action: str, body: Any
+) -> None:
+    path, seen = post[0] + "/" + post[1]["id"], post[1]
+    # Given somebody who changed the post since it was seen
+    changed = await client.patch(path, json={"text": "y"}, headers={"If-Match": f'"{seen["version"]}"'})
+    # When it is acted on by the version that was seen, nothing happens
+    stale = await client.request(method, path + action, json=body, headers={"If-Match": f'"{seen["version"]}"'})
+    assert (stale.status_code, stale.json()["code"]) == (412, "precondition_failed")
+    assert (await client.get(path)).json() == changed.json()
+    # A tag that is none of ours is refused, and the newest is taken; without one the action is done
+    assert (await client.request(method, path + action, json=body, headers={"If-Match": "3"})).json()["code"] == "invalid_if_match"
+    fresh = await client.request(method, path + action, json=body, headers={"If-Match": changed.headers["ETag"]})
+    assert fresh.status_code in {200, 204}, fresh.text
+
+
 @pytest.mark.parametrize("batch", [False, True], ids=["one post", "a batch"])
 async def test_an_answer_is_not_replayed_to_who_could_not_have_asked(
     app: FastAPI, client: httpx2.AsyncClient, agency: TestAgency, database: Database, post: tuple[str, dict[str, Any]], batch: bool
