@@ -1,0 +1,54 @@
+"""What Schemathesis is told about this API besides its document. It loads this file itself (`hooks` of schemathesis.toml)."""
+
+import re
+from typing import Any
+
+import schemathesis
+from schemathesis import Case, CheckContext, Response
+from schemathesis.core.failures import Failure
+
+OUTSIDE = frozenset({
+    "account_not_usable", "duplicate_content", "external_ref_exists", "idempotency_mismatch", "in_the_past", "invalid_csv",
+    "invalid_cursor", "media_invalid", "naive_instant", "network_needs_live_mode", "network_rejected", "not_found",
+    "post_invalid", "too_far_ahead", "unknown_time_zone", "unsupported_media", "url_not_allowed", "url_unreachable",
+})  # fmt: skip
+"""Codes of refusals that depend on what is stored, on the clock, on a network or on another grammar than JSON's: no schema could
+say them. Statuses that depend on them alone are below."""
+STATUSES = frozenset({401, 403, 404, 409, 412, 429})
+PLACES = (
+    re.compile(r"^/(method|credentials)(/|$)"),  # how a network connects, and by what, is data of the network
+    re.compile(r"^/columns(/|$)"),  # the first line of a sheet
+    re.compile(r"/schedule/at$"),  # the 31st of February
+    re.compile(r"^/time_zone$"),  # the zones are data of IANA
+    re.compile(r"/(options|metadata)(/|$)"),  # NUL deep inside of free JSON
+)
+NOT_WHOLE = "Input should be a valid integer."
+"""JSON Schema takes 1.0 for an integer; we do not (a client that sends it computes in floating point)."""
+OUT_OF_RANGE = "A number is out of range."
+"""Of free JSON: an integer beyond 64 bits."""
+
+
+@schemathesis.check
+def document_says_what_is_valid(_context: CheckContext, response: Response, case: Case) -> None:
+    """Find valid requests that are refused for what the document should have said.
+
+    Stands for Schemathesis' positive_data_acceptance, which judges by status alone.
+    """
+    if case.meta is None or not case.meta.generation.mode.is_positive or not 400 <= response.status_code < 500:
+        return
+    problem = response.json()
+    if response.status_code in STATUSES or problem["detail"] == OUT_OF_RANGE or _mistaken(case):
+        return
+    faults = [fault for fault in problem["errors"] if not _is_outside(fault)]
+    if faults or (not problem["errors"] and problem["code"] not in OUTSIDE):
+        raise Failure(operation=case.operation.label, title="Valid data refused", message=str(faults or problem["code"]))
+
+
+def _is_outside(fault: dict[str, Any]) -> bool:
+    named = fault["code"] in OUTSIDE or any(place.search(fault["pointer"]) for place in PLACES)
+    return named or fault["detail"] == NOT_WHOLE
+
+
+def _mistaken(case: Case) -> bool:
+    """The tool's coverage phase takes the integer 0 for a valid text of an optional If-Match (4.32.5)."""
+    return (case.headers or {}).get("If-Match") == "0"
