@@ -232,6 +232,8 @@ async def test_fifty_requests_at_once_with_one_key_make_one_post(platform: Platf
         assert {answer.status_code for answer in answers} <= {201, 409}
         assert len({answer.json()["id"] for answer in answers if answer.status_code == 201}) == 1
         assert len((await client.get(path)).json()["data"]) == 1
+        async with platform.context.database.connection(agency.tenant) as db:
+            assert await db.fetchval("select count(*) from duties where kind = 'publish'") == 1
         again = await client.post(path, json=body, headers={"Idempotency-Key": '"k"'})
         assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
         other = await client.post(path, json=body | {"text": "else"}, headers={"Idempotency-Key": "k"})
