@@ -25,6 +25,7 @@ from core.errors import (
     Problem,
     TemporarilyUnavailable,
     UnsupportedMedia,
+    deepest,
     token,
 )
 
@@ -123,7 +124,7 @@ def _from_validation(request: Request, error: RequestValidationError) -> Problem
     if "path" in places:
         return Missing("There is no such resource; an id begins with the prefix of its kind.")
     known = _known_names(request)
-    faults = [_fault(entry, known) for entry in errors[:FAULTS_MAX]]
+    faults = deepest([_fault(entry, known) for entry in errors[:FAULTS_MAX]])
     if places == {"query"}:
         return Malformed(code=faults[0].code, faults=faults)
     code = faults[0].code if len({fault.code for fault in faults}) == 1 else "validation_failed"

@@ -100,6 +100,11 @@ def token(name: object) -> str:
     return shown.replace("~", "~0").replace("/", "~1")
 
 
+def deepest(faults: Sequence[Fault]) -> list[Fault]:
+    """Leave out faults of a whole whose part has one: the other ways that a union has are noise beside it."""
+    return [one for one in faults if not any(other.pointer.startswith(f"{one.pointer}/") for other in faults)]
+
+
 class Problem(Exception):
     """Base of every error that the API answers. `status` and `code` are stable; `headers` go with the answer."""
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 from pydantic import ValidationError
 
-from core.errors import Fault, InvalidInput, Problem, token
+from core.errors import Fault, InvalidInput, Problem, deepest, token
 from networks.base import Network
 from tenants.permissions import Actor, Permission
 from tenants.posts import service
@@ -36,7 +36,8 @@ def refusal_of(error: ValidationError) -> InvalidInput:
         detail = "It does not exist" if unknown else one["msg"].removeprefix("Value error, ")
         code = "unknown_field" if unknown else "validation_failed"
         faults.setdefault(pointer, Fault(pointer, code, f"{detail[:1].upper()}{detail[1:]}."))
-    return InvalidInput(f"{len(faults)} field(s) are invalid.", faults=list(faults.values()))
+    found = deepest(list(faults.values()))
+    return InvalidInput(f"{len(found)} field(s) are invalid.", faults=found)
 
 
 def read_wish(value: Any) -> PostCreate | Refused:
