@@ -47,7 +47,7 @@ def _float(text: str) -> float:
 
 def _int(text: str) -> int:
     if len(text) > 20 or abs(int(text)) > INTEGER_MAX:
-        raise Malformed("A number is out of range.")
+        raise InvalidInput("A number is out of range.")
     return int(text)
 
 
