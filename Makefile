@@ -8,7 +8,7 @@ SHELL := /bin/sh
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 OPENAPI_TOOLS := $(or $(OCTAVO_OPENAPI_TOOLS),$(CACHE)/octavo-openapi-tools)
 .DEFAULT_GOAL := help
-.PHONY: help deps run demo test fuzz bench check lint types fix migrate openapi openapi-lint clients
+.PHONY: help deps run demo test walls fuzz bench check lint types fix migrate openapi openapi-lint clients
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,9 @@ demo: deps ## Fill a lively agency in the running development system
 
 test: deps ## Run the whole suite on a database of its own
 	@$(BIN)/python -m pytest
+
+walls: deps ## Try every operation, slot and kind of caller against the walls, each wall alone; and lint the catalogue
+	@$(BIN)/python -m pytest tests/walls tests/core/test_schema.py
 
 fuzz: deps ## Drive the whole document with many times the requests of the suite, by Schemathesis
 	@OCTAVO_FUZZ_EXAMPLES=$${OCTAVO_FUZZ_EXAMPLES:-300} $(BIN)/python -m pytest tests/contract/test_schemathesis.py

@@ -12,8 +12,8 @@ from core.ids import encode
 from tenants.agencies.keys import create_key
 from tenants.agencies.schemas import KeyCreate
 from tenants.permissions import Permission
-from tests.api.test_edge import an_account
 from tests.conftest import TestAgency, client_of
+from tests.walls.things import an_account
 
 LATER = {"at": "2027-06-01T09:00:00Z"}
 
@@ -22,7 +22,7 @@ LATER = {"at": "2027-06-01T09:00:00Z"}
 async def post(client: httpx2.AsyncClient, agency: TestAgency, database: Database) -> tuple[str, dict[str, Any]]:
     """The path of the workspace's posts, and a scheduled one."""
     path = f"/v1/workspaces/{encode('wsp', agency.workspace.id)}/posts"
-    body = {"text": "x", "account_ids": [await an_account(database, agency)], "schedule": LATER}
+    body = {"text": "x", "account_ids": [await an_account(database, agency.tenant, agency.workspace.id)], "schedule": LATER}
     return path, (await client.post(path, json=body)).json()
 
 

@@ -14,6 +14,7 @@ from tenants.agencies.keys import create_key
 from tenants.agencies.schemas import KeyCreate
 from tenants.permissions import Permission
 from tests.conftest import TestAgency, client_of
+from tests.walls.things import an_account
 
 
 @pytest.fixture
@@ -32,19 +33,6 @@ async def test_a_name_that_the_caller_made_up_is_said_back_as_a_pointer(client: 
     assert fault["pointer"] == "?a\ufffdb\ufffd"
     (_, fault) = (await client.post(posts, json={"text": "x", "a/b~c": 1})).json()["errors"]
     assert (fault["pointer"], fault["code"]) == ("/a~1b~0c", "unknown_field")
-
-
-async def an_account(database: Database, agency: TestAgency) -> str:
-    from core.ids import new_id
-
-    id = new_id()
-    async with database.connection(agency.tenant) as db:
-        await db.execute(
-            "insert into accounts (agency_id, workspace_id, id, network, external_id, name)"
-            " values ($1, $2, $3, 'sandbox', $4, 'n')",
-            agency.actor.agency_id, agency.workspace.id, id, str(id),
-        )  # fmt: skip
-    return encode("acc", id)
 
 
 async def test_null_in_a_patch_is_refused_where_it_means_nothing(client: httpx2.AsyncClient, agency: TestAgency) -> None:
@@ -123,7 +111,7 @@ async def test_the_text_of_a_key_is_stored_nowhere_and_its_replay_says_so(
 async def test_an_answer_is_not_replayed_past_a_wall(
     app: FastAPI, client: httpx2.AsyncClient, agency: TestAgency, database: Database, posts: str
 ) -> None:
-    account = await an_account(database, agency)
+    account = await an_account(database, agency.tenant, agency.workspace.id)
     body = {"text": "secret", "account_ids": [account], "schedule": {"at": "2027-06-01T09:00:00Z"}}
     assert (await client.post(posts, json=body, headers={"Idempotency-Key": "post-1"})).status_code == 201
     from tenants.agencies.schemas import WorkspaceCreate

@@ -1,25 +1,23 @@
 """Methods: every path says what it takes, refuses the rest, and answers HEAD as GET without its body."""
 
-import re
-
 import httpx2
 import pytest
 from fastapi import FastAPI
 
 from tests.conftest import TestAgency, client_of
+from tests.walls.slots import operations
 from tests.walls.things import never
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND")
-ID = re.compile(r"{(\w+)}")
 
 
 def resources(app: FastAPI) -> dict[str, set[str]]:
     """Every path of the document with ids of nothing, and its methods as `Allow` lists them."""
-    ids = never() | {"name": "sandbox"}
-    found = {}
-    for path, operations in app.openapi()["paths"].items():
-        methods = {method.upper() for method in operations}
-        found[ID.sub(lambda match: ids[match[1]], path)] = methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
+    ids = never()
+    found: dict[str, set[str]] = {}
+    for operation in operations(app.openapi()):
+        methods = found.setdefault(operation.fill(ids), {"OPTIONS"})
+        methods |= {operation.method} | ({"HEAD"} if operation.method == "GET" else set())
     return found
 
 

@@ -19,11 +19,11 @@ from core.settings import Settings
 from tenants.agencies.keys import create_key, write_key
 from tenants.agencies.schemas import KeyCreate
 from tenants.permissions import Permission
-from tests.api.test_edge import an_account
 from tests.conftest import MakeAgency, TestAgency, client_of
 from tests.contract.bad_forms import FORMS
 from tests.contract.bad_input import JSON, LATER, Bad, post, write
 from tests.contract.bad_values import VALUES
+from tests.walls.things import an_account
 
 BAD = [*FORMS, *VALUES]
 STORIES = {
@@ -95,7 +95,7 @@ async def place(settings: Settings, make_agency: MakeAgency, database: Database)
     agency = await make_agency("Victim")
     app = create_app(settings.model_copy(update={"egress_allow_loopback": False, "allowed_hosts": "octavo.test"}))
     async with app.router.lifespan_context(app), client_of(app, agency.key) as client:
-        workspace, account = encode("wsp", agency.workspace.id), await an_account(database, agency)
+        workspace, account = encode("wsp", agency.workspace.id), await an_account(database, agency.tenant, agency.workspace.id)
         made = await client.post(f"/v1/workspaces/{workspace}/posts", json=post(account_ids=[account], schedule=LATER))
         ids = {
             "workspace": workspace,

@@ -9,9 +9,9 @@ import pytest
 from core.db import Database
 from core.ids import encode
 from core.settings import Settings
-from tests.api.test_edge import an_account
 from tests.conftest import TestAgency, client_of
 from tests.servers.commits import CommitProxy, Cut, commit_proxy
+from tests.walls.things import an_account
 
 LATER = {"at": "2027-06-01T09:00:00Z"}
 KEY = "lost-between-the-two"
@@ -51,7 +51,7 @@ async def test_a_lost_commit_that_is_tried_again_by_its_key_leaves_exactly_one(
     lossy: tuple[CommitProxy, httpx2.AsyncClient], agency: TestAgency, database: Database, what: str, cut: Cut
 ) -> None:
     proxy, client = lossy
-    path, sent, added = requests(agency, await an_account(database, agency))[what]
+    path, sent, added = requests(agency, await an_account(database, agency.tenant, agency.workspace.id))[what]
     headers = sent.pop("headers", {}) | {"Idempotency-Key": KEY}
     before = await counts(database, agency, added)
     # Given a write whose commit, or its answer, is lost

@@ -20,9 +20,11 @@ from core.ids import encode
 from core.settings import Settings
 from tests.campaign.processes import ROOT, START_DEADLINE_S, Process, environment
 from tests.conftest import MakeAgency, free_port
+from tests.walls.slots import operations
 from tests.walls.things import Things, furnish
 
 HERE = Path(__file__).parent
+DOCUMENT = ROOT / "openapi" / "openapi.json"
 EXAMPLES = int(os.environ.get("OCTAVO_FUZZ_EXAMPLES", "25"))
 """Random requests to each operation; the examples and the boundaries come on top."""
 SEED = os.environ.get("OCTAVO_FUZZ_SEED", "1")
@@ -69,7 +71,7 @@ async def served(settings: Settings, make_agency: MakeAgency, tmp_path: Path) ->
         served.keys[name] = agency.key
         headers = {"Authorization": f"Bearer {agency.key}"}
         async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=30) as client:
-            served.things.append(await furnish(client, encode("wsp", agency.workspace.id), "always_ok"))
+            served.things.append(await furnish(client, encode("wsp", agency.workspace.id)))
     yield served
     process.stop()
 
@@ -81,7 +83,9 @@ def configuration(served: Served, folder: Path) -> dict[str, str]:
         {"name": name, "fixedHeaders": [{"name": "Authorization", "value": f"Bearer {key}"}]} for name, key in served.keys.items()
     ]
     keys.write_text(json.dumps({"auth": entries}))
-    ids = served.things[0].ids
+    own = served.things[0].ids
+    slots = {slot for operation in operations(json.loads(DOCUMENT.read_text())) for slot in operation.of("path")}
+    ids = {slot.name[0]: own[slot.prefix] for slot in slots}
     lines = [f'[dictionaries.{slot}]\nvalues = ["{id}"]' for slot, id in ids.items()]
     lines += ["[parameters]"]
     lines += [f'"path.{slot}" = {{ dictionary = "{slot}", probability = {REPLAYED} }}' for slot in ids]
@@ -95,7 +99,7 @@ async def test_schemathesis_finds_nothing_in_the_whole_document(
     environment = configuration(served, tmp_path)
     command = [
         str(Path(sys.executable).parent / "schemathesis"), "--config-file", str(tmp_path / "schemathesis.toml"), "run",
-        str(ROOT / "openapi" / "openapi.json"), "--url", served.url, "--seed", SEED, "--max-examples", str(EXAMPLES),
+        str(DOCUMENT), "--url", served.url, "--seed", SEED, "--max-examples", str(EXAMPLES),
         "--phases", "examples,coverage,fuzzing,stateful",
     ]  # fmt: skip
     process = await asyncio.create_subprocess_exec(
@@ -109,7 +113,7 @@ async def test_schemathesis_finds_nothing_in_the_whole_document(
         sys.stdout.write(f"\nschemathesis: {counted[0] if counted else summary}\n")
     assert process.returncode == 0, said[-100_000:]
     operations = re.search(r"Tested: (\d+)", summary)
-    document = json.loads((ROOT / "openapi" / "openapi.json").read_text())
+    document = json.loads(DOCUMENT.read_text())
     assert operations is not None
     assert int(operations[1]) == sum(len(item) for item in document["paths"].values()), summary
     errors = [line for line in served.log.read_text().splitlines() if "[error" in line or "Traceback" in line]

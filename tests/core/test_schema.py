@@ -42,6 +42,21 @@ union all select p.proname, 'SECURITY DEFINER function' from pg_proc p join pg_n
 union all select v.relname, 'view without security_invoker' from pg_class v join pg_namespace n on n.oid = v.relnamespace
   where v.relkind = 'v' and n.nspname = 'public'
     and not coalesce(v.reloptions @> array['security_invoker=true'], false)
+union all select c.relname, 'materialised view: row-level security does not reach it' from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace where c.relkind = 'm' and n.nspname = 'public'
+union all select c.relname, 'rule: it rewrites what the policies see' from pg_rewrite r join pg_class c on c.oid = r.ev_class
+  join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'public' and r.rulename <> '_RETURN'
+union all select table_name, format('%s may %s', grantee, privilege_type) from information_schema.role_table_grants
+  where table_schema = 'public' and grantee in ('{APP_ROLE}', '{WORKER_ROLE}', 'PUBLIC')
+    and (privilege_type not in ('SELECT', 'INSERT', 'UPDATE', 'DELETE') or grantee = 'PUBLIC'
+      or (grantee = '{WORKER_ROLE}' and table_name in (select relname from t) and table_name <> 'duties'))
+union all select relname, format('policy %s is for everybody', polname) from t join pg_policy p on p.polrelid = t.oid
+  where not polpermissive or p.polroles <> array['{APP_ROLE}'::regrole::oid] and (relname <> 'duties'
+    or p.polroles <> array['{WORKER_ROLE}'::regrole::oid])
+union all select 'agencies', 'row-level security not enabled and forced' from pg_class
+  where oid = 'agencies'::regclass and not (relrowsecurity and relforcerowsecurity)
+union all select m.roleid::regrole::text, format('%s is a member', m.member::regrole) from pg_auth_members m
+  where m.member in ('{APP_ROLE}'::regrole, '{WORKER_ROLE}'::regrole)
 union all select rolname, 'role is over-privileged' from pg_roles
   where rolname in ('{APP_ROLE}', '{WORKER_ROLE}') and (rolsuper or rolbypassrls or rolcreaterole or rolcreatedb)
 union all select relname, 'owned by an application role' from t where owner in ('{APP_ROLE}', '{WORKER_ROLE}')
@@ -63,6 +78,16 @@ async def test_every_tenant_table_has_its_wall_and_its_key(settings: Settings) -
         "create unique index on posts (external_ref)",
         "create view peek as select * from posts",
         "create function definer() returns int language sql security definer as 'select 1'",
+        "create materialized view kept as select * from posts",
+        "create rule peek as on update to posts do also select * from agencies",
+        f"grant truncate on posts to {APP_ROLE}",
+        f"grant references on workspaces to {APP_ROLE}",
+        f"grant select on posts to {WORKER_ROLE}",
+        "grant select on posts to public",
+        f"create policy all_of_it on posts to {APP_ROLE} using (true)",
+        "create policy everybody on posts using (agency_id = (select current_agency()))",
+        "alter table agencies no force row level security",
+        "alter table posts add unique (external_ref, agency_id)",
     ],
 )
 async def test_the_lint_finds_what_it_is_for(settings: Settings, fault: str) -> None:

@@ -1,58 +1,65 @@
 """One of everything that a workspace can hold, made over HTTP."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
 import httpx2
 
+from core.db import Database, Tenant
 from core.ids import encode, new_id
 from tests.media.files import picture
 
-PREFIXES = {
-    "workspace_id": "wsp", "account_id": "acc", "post_id": "pst", "publication_id": "pub", "asset_id": "ast",
-    "connect_session_id": "cns", "key_id": "key", "operation_id": "opr",
-}  # fmt: skip
-"""Slots of paths, and the prefix of the ids that stand there."""
-KEY = "once"
-"""The Idempotency-Key under which every tenant made its first post."""
+PREFIXES = ("wsp", "acc", "pst", "pub", "ast", "asv", "cns", "key", "opr", "evt")
 
 
 @dataclass
 class Things:
-    """What one tenant has, by the name of its slot in a path, and beside the paths."""
+    """What one tenant has: ids by prefix, a cursor of its own, the key of a write of its own, and words that only it may read."""
 
-    key: str
     ids: dict[str, str]
-    asset_version: str
-    event: str
     cursor: str
+    once: str
     secret: str
 
 
-async def furnish(client: httpx2.AsyncClient, workspace: str, handle: str) -> Things:
-    """Give a workspace one of everything, as the holder of the client's key; `handle` names its sandbox account."""
+async def furnish(client: httpx2.AsyncClient, workspace: str, account: str | None = None) -> Things:
+    """Give a workspace one of everything, as the holder of the client's key. Without an `account` a sandbox one is connected."""
     base = f"/v1/workspaces/{workspace}"
-    secret = f"secret of {workspace}"
-    body = {"network": "sandbox", "credentials": {"handle": handle}, "targets": "all"}
-    session = (await client.post(f"{base}/connect-sessions", json=body)).json()
-    account = session["accounts"][0]["id"]
+    secret, once = f"secret of {workspace}", f"once-for-{workspace}"
+    if account is None:
+        body = {"network": "sandbox", "credentials": {"handle": f"always_ok-{workspace[-8:]}"}, "targets": "all"}
+        session = (await client.post(f"{base}/connect-sessions", json=body)).json()
+        account = session["accounts"][0]["id"]
+    else:
+        session = (await client.post(f"{base}/connect-sessions", json={"network": "bluesky"})).json()
     asset = (await client.post(f"{base}/media", files={"file": ("a.png", picture("PNG"), "image/png")})).json()
     at = {"at": "2027-06-01T09:00:00", "time_zone": "UTC"}
-    once = {"text": f"{secret} once", "account_ids": [account], "schedule": at}
-    await client.post(f"{base}/posts", json=once, headers={"Idempotency-Key": KEY})
-    post = (await client.post(f"{base}/posts", json=once | {"text": f"{secret} again"})).json()
+    wish = {"text": f"{secret} once", "account_ids": [account], "schedule": at}
+    await client.post(f"{base}/posts", json=wish, headers={"Idempotency-Key": once})
+    post = (await client.post(f"{base}/posts", json=wish | {"text": f"{secret} again"})).json()
     key = (await client.post("/v1/api-keys", json={"name": secret, "scopes": ["post:read"]})).json()["id"]
     sheet = f"text,account_ids\n{secret},{account}\n"
     operation = (await client.post(f"{base}/posts/import", content=sheet, headers={"Content-Type": "text/csv"})).json()
-    event = (await client.get("/v1/events")).json()["data"][0]["id"]
+    event = (await client.get("/v1/events")).json()["data"][-1]["id"]
     cursor = (await client.get(f"{base}/posts", params={"limit": 1})).json()["next_cursor"]
     ids = {
-        "workspace_id": workspace, "account_id": account, "post_id": post["id"],
-        "publication_id": post["publications"][0]["id"], "asset_id": asset["id"], "connect_session_id": session["id"],
-        "key_id": key, "operation_id": operation["id"],
+        "wsp": workspace, "acc": account, "pst": post["id"], "pub": post["publications"][0]["id"], "ast": asset["id"],
+        "asv": asset["versions"][0]["id"], "cns": session["id"], "key": key, "opr": operation["id"], "evt": event,
     }  # fmt: skip
-    return Things(client.headers["Authorization"], ids, asset["versions"][0]["id"], event, cursor, secret)
+    return Things(ids, cursor, once, secret)
 
 
 def never() -> dict[str, str]:
-    """Ids of nothing, for every slot."""
-    return {slot: encode(prefix, new_id()) for slot, prefix in PREFIXES.items()}
+    """Ids of nothing, by prefix."""
+    return {prefix: encode(prefix, new_id()) for prefix in PREFIXES}
+
+
+async def an_account(database: Database, tenant: Tenant, workspace_id: UUID, network: str = "sandbox") -> str:
+    """Put an account where nobody connects one."""
+    id = new_id()
+    async with database.connection(tenant) as db:
+        await db.execute(
+            "insert into accounts (agency_id, workspace_id, id, network, external_id, name) values ($1, $2, $3, $4, $5, 'n')",
+            tenant.agency_id, workspace_id, id, network, str(id),
+        )  # fmt: skip
+    return encode("acc", id)

@@ -1,0 +1,96 @@
+"""Every kind of caller there is, beside the one whose things are asked for."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+from fastapi import FastAPI
+
+from core.clock import now
+from core.db import Database
+from core.ids import encode, new_id
+from tenants.agencies.keys import create_key, write_key
+from tenants.agencies.models import Workspace
+from tenants.agencies.schemas import KeyCreate, WorkspaceCreate
+from tenants.agencies.service import create_workspace
+from tenants.permissions import Permission
+from tests.conftest import MakeAgency, TestAgency, client_of
+from tests.walls.things import Things, an_account, furnish
+
+Kind = Literal["stranger", "own", "refused", "forbidden"]
+
+
+@dataclass
+class Caller:
+    """Who calls. A `stranger` has things of its own; `own` is the tenant by way of another workspace; the others are stopped."""
+
+    name: str
+    kind: Kind
+    authorization: str | None
+    own: Things | None = None
+
+
+async def _key(database: Database, agency: TestAgency, scopes: list[Permission], **more: Any) -> str:
+    wish = KeyCreate(name="k", scopes=scopes, workspace_ids=more.pop("workspace_ids", None))
+    async with database.session(agency.tenant) as session:
+        row, text = await create_key(session, agency.actor, wish, now())
+        for name, value in more.items():
+            setattr(row, name, value)
+        session.add(row)
+    return text
+
+
+async def things_of(app: FastAPI, database: Database, agency: TestAgency, key: str, workspace: Workspace | None = None) -> Things:
+    """Furnish a workspace by HTTP. On the live side no network is at hand, so its account is put there."""
+    id = (workspace or agency.workspace).id
+    account = await an_account(database, agency.tenant, id, "bluesky") if agency.actor.livemode else None
+    async with client_of(app, key) as client:
+        return await furnish(client, encode("wsp", id), account)
+
+
+async def strangers(app: FastAPI, database: Database, make_agency: MakeAgency, victim: TestAgency) -> list[Caller]:
+    """Who has a key of some right: of another agency, of the other mode, of another workspace; and the tenant's own, led astray."""
+    other = await make_agency("Robber")
+    other = other if other.actor.livemode == victim.actor.livemode else other.sibling or other
+    assert victim.sibling is not None
+    async with database.session(victim.tenant) as session:
+        rooms = [
+            await create_workspace(session, victim.actor, WorkspaceCreate(name=name, time_zone="UTC"), now())
+            for name in ("Room", "Own room")
+        ]
+    bound = await _key(database, victim, list(Permission), workspace_ids=[rooms[0].id])
+    found = [
+        ("another agency", "stranger", other.key, await things_of(app, database, other, other.key)),
+        ("the other mode", "stranger", victim.sibling.key, await things_of(app, database, victim.sibling, victim.sibling.key)),
+        ("another workspace", "stranger", bound, await things_of(app, database, victim, bound, rooms[0])),
+        ("its own other workspace", "own", victim.key, await things_of(app, database, victim, victim.key, rooms[1])),
+    ]
+    return [Caller(name, kind, f"Bearer {key}", own) for name, kind, key, own in found]  # type: ignore[arg-type]  # the kinds above
+
+
+async def refused(database: Database, victim: TestAgency) -> list[Caller]:
+    """Who has no key, or none that is good."""
+    own = victim.key
+    wrong = own.replace("_test_", "_live_") if "_test_" in own else own.replace("_live_", "_test_")
+    texts = {
+        "no key": None,
+        "a garbage key": "Bearer garbage",
+        "a truncated key": f"Bearer {own[:-1]}",
+        "a key of the wrong mode": f"Bearer {wrong}",
+        "a key of nobody": f"Bearer {write_key(new_id(), livemode=victim.actor.livemode)}",
+        "a made-up key of the agency": f"Bearer {write_key(victim.actor.agency_id, livemode=victim.actor.livemode)}",
+        "an expired key": "Bearer " + await _key(database, victim, list(Permission), expires_at=now() - timedelta(seconds=1)),
+        "a revoked key": "Bearer " + await _key(database, victim, list(Permission), revoked_at=now()),
+        "another scheme": f"Basic {own}",
+    }
+    return [Caller(name, "refused", text) for name, text in texts.items()]
+
+
+async def forbidden(database: Database, victim: TestAgency) -> dict[str, Caller]:
+    """By permission: a key of the tenant's own agency that has every other one."""
+    found = {}
+    for permission in Permission:
+        scopes = [one for one in Permission if one is not permission]
+        text = await _key(database, victim, scopes)
+        found[permission.value] = Caller("without the permission", "forbidden", f"Bearer {text}")
+    return found
