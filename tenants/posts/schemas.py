@@ -26,6 +26,8 @@ MEDIA_MAX = 20
 METADATA_MAX = 50
 EXTERNAL_REF_LENGTH_MAX = 255
 
+UNIQUE: dict[str, Any] = {"uniqueItems": True}
+"""For the document; `place` and `editing.py` say which is named twice."""
 TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?([Zz]|[+-][0-9]{2}:[0-9]{2})?$"
 """RFC 3339 section 5.6, the offset optional where a time zone says it, seconds optional where people schedule."""
 
@@ -79,7 +81,7 @@ class PostCreate(Input):
 
     text: Text = Field("", examples=["Fresh rolls from six o'clock."])
     media: list[MediaWish] = Field(default_factory=list, max_length=MEDIA_MAX)
-    account_ids: list[AccountId] = Field(min_length=1, max_length=ACCOUNTS_MAX)
+    account_ids: list[AccountId] = Field(min_length=1, max_length=ACCOUNTS_MAX, json_schema_extra=UNIQUE)
     schedule: Schedule | Literal["now"] | None = None
     variants: list[VariantWish] = Field(default_factory=list, max_length=ACCOUNTS_MAX)
     external_ref: ExternalRef | None = Field(None, description="Your own name for it, unique in the workspace.")
@@ -94,7 +96,7 @@ class PostUpdate(Patch):
 
     text: Text | None = None
     media: list[MediaWish] | None = Field(None, max_length=MEDIA_MAX)
-    account_ids: list[AccountId] | None = Field(None, min_length=1, max_length=ACCOUNTS_MAX)
+    account_ids: list[AccountId] | None = Field(None, min_length=1, max_length=ACCOUNTS_MAX, json_schema_extra=UNIQUE)
     variants: list[VariantWish] | None = Field(None, max_length=ACCOUNTS_MAX)
     external_ref: ExternalRef | None = None
     duplicate_policy: DuplicatePolicy | None = None
