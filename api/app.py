@@ -1,10 +1,11 @@
 """The application: what it holds, and every router."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api import health, problems
 from api.body import StrictRoute
@@ -13,6 +14,7 @@ from api.idempotency import Replay
 from api.inbound import connect, sandbox
 from api.middleware import Edge
 from api.pages import errors, guides, reference
+from api.rate_limits import RateLimits
 from api.v1 import (
     accounts,
     agency,
@@ -29,8 +31,9 @@ from api.v1 import (
 )
 from core.crypto import KeyRing
 from core.db import Database
-from core.settings import Settings
+from core.settings import Settings, listed
 from core.store import open_store
+from core.windows import shared
 from networks import connectors
 from networks.client import Client
 
@@ -54,7 +57,10 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.networks = connectors(client, settings)
         app.state.store = open_store(settings)
         app.state.ring = KeyRing(settings.encryption_keys.get_secret_value())
-        yield
+        async with AsyncExitStack() as running:
+            if settings.effective_redis_url is not None:
+                await running.enter_async_context(shared(app.state.rate_limits.windows, settings.effective_redis_url))
+            yield
         await client.close()
         await app.state.database.close()
         await health.close(app)
@@ -75,6 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.pages = {}
+    app.state.rate_limits = RateLimits(settings)
     app.router.route_class = StrictRoute
     for module in V1:
         app.include_router(module.router)
@@ -89,4 +96,6 @@ def create_app(settings: Settings) -> FastAPI:
 
     app.add_exception_handler(Replay, replay)
     app.add_middleware(Edge, allowed_hosts=settings.allowed_hosts.split(","))
+    if settings.trusted_proxies:
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=listed(settings.trusted_proxies))
     return app

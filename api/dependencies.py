@@ -16,6 +16,7 @@ from fastapi.security import HTTPBearer, SecurityScopes
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.idempotency import Apart, Idempotency
+from api.rate_limits import RateLimits
 from core.db import Tenant, raw, restamp
 from core.errors import Unauthenticated
 from tenants.agencies.keys import PresentedKey, authenticate, read_key
@@ -25,11 +26,18 @@ scheme = HTTPBearer(scheme_name="ApiKey", auto_error=False)
 
 
 async def presented_key(request: Request) -> PresentedKey:
-    """Read the key from the Authorization header. Raises Unauthenticated."""
+    """Read the key from the Authorization header, and count the request. Raises Unauthenticated, TooManyRequests."""
+    limits: RateLimits = request.app.state.rate_limits
     kind, _, value = request.headers.get("authorization", "").partition(" ")
-    if kind.lower() != "bearer":
-        raise Unauthenticated
-    return read_key(value.strip())
+    try:
+        if kind.lower() != "bearer":
+            raise Unauthenticated
+        key = read_key(value.strip())
+    except Unauthenticated:
+        await limits.refuse(request.scope)
+        raise
+    await limits.enter(request.scope, key)
+    return key
 
 
 Key = Annotated[PresentedKey, Depends(presented_key)]
@@ -53,7 +61,13 @@ _Documented = Annotated[Any, Depends(scheme)]
 
 
 async def _admit(request: Request, db: asyncpg.Connection, key: PresentedKey, scopes: SecurityScopes) -> Actor:
-    actor = await authenticate(db, key)
+    limits: RateLimits = request.app.state.rate_limits
+    try:
+        actor = await authenticate(db, key)
+    except Unauthenticated:
+        await limits.refuse(request.scope, key)
+        raise
+    await limits.admit(request.scope, key)
     if actor.workspace_ids is not None:
         await restamp(db, actor.tenant)
     for scope in scopes.scopes:

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.body import BODY_BYTES_MAX
 from api.problems import problem_response
+from api.rate_limits import FIELDS
 from core import metrics
 from core.errors import Malformed, Problem, TooLarge
 from core.ids import encode, new_id
@@ -74,6 +75,10 @@ class Edge:
                 metrics.answered(scope["method"], _template(scope), message["status"], perf_counter() - begun)
                 headers = MutableHeaders(raw=message.setdefault("headers", []))
                 headers["Request-Id"] = request_id
+                if FIELDS in scope:
+                    policies, left = scope[FIELDS]
+                    headers.append("RateLimit-Policy", policies)
+                    headers.append("RateLimit", left)
                 for name, value in SECURITY_HEADERS:
                     headers.setdefault(name.decode(), value.decode())
             elif head and message["type"] == "http.response.body":

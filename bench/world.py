@@ -24,6 +24,8 @@ from core.settings import Settings
 from migrations.run import migrate
 
 NAME = "bench"
+QUOTA_AWAY = "1000000000"
+"""The rate limits count every request of the bench, and refuse none."""
 PROJECT = {"api": ("-m", "api"), "worker": ("-m", "workers", "worker"), "scheduler": ("-m", "workers", "scheduler")}
 
 
@@ -80,6 +82,8 @@ class World:
             "OCTAVO_PUBLIC_URL": f"http://127.0.0.1:{port}",
             "OCTAVO_SANDBOX_URL": self.network_url,
             "OCTAVO_EGRESS_ALLOW_LOOPBACK": "true",
+            "OCTAVO_RATE_LIMIT_KEY": QUOTA_AWAY,
+            "OCTAVO_RATE_LIMIT_AGENCY": QUOTA_AWAY,
         }
 
     def bare_environment(self) -> dict[str, str]:
@@ -157,7 +161,7 @@ def settings_of(url: str, home: Path) -> Settings:
 async def open_world(size: Size) -> AsyncIterator[World]:
     """Start and seed everything, and leave nothing behind."""
     for name in [name for name in os.environ if name.startswith("OCTAVO_")]:
-        del os.environ[name]  # what is measured are the defaults
+        del os.environ[name]  # what is measured are the defaults, but for the quotas
     with _home() as home, postgres(home, name=NAME) as url:
         await migrate(settings_of(url, home))
         household = Household(home)

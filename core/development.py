@@ -37,6 +37,7 @@ ANY_ADDRESS = "0.0.0.0"  # noqa: S104  # compared with, never bound to
 REQUEST_DEADLINE_S = 5.0
 KILL_AFTER_S = 5.0  # beyond the grace that the processes give themselves
 LINE_BYTES_MAX = 1 << 20
+QUOTA = "100000"  # a minute: who tries how fast it is on his own machine is in nobody's way
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 COLOURS = {"api": 36, "worker": 32, "scheduler": 35, "migrate": 33, "octavo": 1}
 
@@ -143,6 +144,8 @@ def _environment(home: Path, url: str, database_url: str) -> Environment:
         "OCTAVO_LOG_FORMAT": "console",
         "OCTAVO_PUBLIC_URL": url,
         "OCTAVO_EGRESS_ALLOW_LOOPBACK": "true",
+        "OCTAVO_RATE_LIMIT_KEY": QUOTA,
+        "OCTAVO_RATE_LIMIT_AGENCY": QUOTA,
         "PYTHONUNBUFFERED": "1",
     }
     fixed = {

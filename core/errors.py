@@ -10,6 +10,7 @@ Problem
 ├── Conflict                409
 ├── PreconditionFailed      412
 ├── PreconditionRequired    428
+├── TooManyRequests         429
 ├── TooLarge                413
 ├── UnsupportedMedia        415
 └── TemporarilyUnavailable  503
@@ -219,6 +220,13 @@ class PreconditionRequired(Problem):
 
     status = 428
     code = "precondition_required"
+
+
+class TooManyRequests(Problem):
+    """A rate limit is used up; `Retry-After` says for how long."""
+
+    status = 429
+    code = "rate_limited"
 
 
 class TemporarilyUnavailable(Problem):

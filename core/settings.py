@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from functools import lru_cache
+from ipaddress import ip_network
 from typing import Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -14,6 +15,12 @@ DEVELOPMENT_SECRET = "development-only-secret-never-use-it-in-production"  # it 
 APP_ROLE = "octavo_app"
 WORKER_ROLE = "octavo_worker"
 SECRET_MIN_LENGTH = 32
+REDIS_SCHEMES = frozenset({"redis", "rediss"})
+
+
+def listed(text: str) -> list[str]:
+    """Split a setting that lists things by comma."""
+    return [item.strip() for item in text.split(",") if item.strip()]
 
 
 class Settings(BaseSettings):
@@ -47,6 +54,11 @@ class Settings(BaseSettings):
         None,
         description="postgresql://, redis:// or amqp://. Default: the database itself (the worker's login).",
     )
+    redis_url: str | None = Field(
+        None,
+        description="redis:// or rediss://: where API processes tell one another what they counted for the rate limits. Default: "
+        "the broker, if it is a Redis; with neither each process counts by itself.",
+    )
     secret: SecretStr = Field(
         SecretStr(DEVELOPMENT_SECRET),
         description="Signs cursors and connect states and derives the logins of the two roles; 32 characters or more.",
@@ -62,6 +74,15 @@ class Settings(BaseSettings):
     allowed_hosts: str = Field("*", description="Host names that the API answers to, comma separated; `*` in development only.")
     host: str = Field("127.0.0.1", description="Address that the API listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port that the API listens on.")
+    rate_limit_key: int = Field(600, ge=1, le=10**9, description="Requests that one API key may make in a minute.")
+    rate_limit_agency: int = Field(
+        3_000, ge=1, le=10**9, description="Requests that all keys of an agency together may make in a minute, in each mode."
+    )
+    rate_limit_address: int = Field(60, ge=1, le=10**9, description="Refused keys that one client address may send in a minute.")
+    trusted_proxies: str = Field(
+        "",
+        description="Addresses and networks of proxies, comma separated, whose X-Forwarded-For is believed. Empty: it is not read.",
+    )
     metrics_port: int = Field(0, ge=0, le=65535, description="Port of /metrics on loopback; 0 switches it off.")
     home: str = Field(".octavo", description="Folder for the embedded database and local media in development.")
     media_url: str | None = Field(
@@ -122,6 +143,20 @@ class Settings(BaseSettings):
             raise ValueError("a database URL begins with postgresql://")
         return value
 
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_scheme(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).scheme not in REDIS_SCHEMES:
+            raise ValueError("a Redis URL begins with redis:// or rediss://")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies_are_addresses(cls, value: str) -> str:
+        for proxy in listed(value):
+            ip_network(proxy)
+        return value
+
     @model_validator(mode="after")
     def _production_is_safe(self) -> "Settings":
         if self.environment == "production":
@@ -165,6 +200,13 @@ class Settings(BaseSettings):
     def effective_broker_url(self) -> str:
         """The broker; the database itself unless another is named."""
         return self.broker_url or self.worker_url
+
+    @property
+    def effective_redis_url(self) -> str | None:
+        """The Redis over which rate limits are shared, if there is one: its own, or else the broker's."""
+        if self.redis_url is None and self.broker_url is not None and urlsplit(self.broker_url).scheme in REDIS_SCHEMES:
+            return self.broker_url
+        return self.redis_url
 
     @property
     def effective_sandbox_url(self) -> str:

@@ -6,7 +6,7 @@ IDEMPOTENCY_KEY_LENGTH_MAX = 257
 """255 characters and two quotes (api/idempotency.py)."""
 EXAMPLE_TIME = "Sat, 01 May 2027 00:00:00 GMT"
 EVERY = ("Request-Id", "RateLimit", "RateLimit-Policy")
-"""On every answer that passed the edge."""
+"""On every answer to a caller who was told apart; the first of them on all."""
 LATER = ("Retry-After",)
 
 
@@ -23,10 +23,15 @@ COMPONENTS: dict[str, dict[str, Any]] = {
         length_max=30,
     ),
     "RateLimit": _text(
-        "What is left of each limit: `r` requests for the next `t` seconds (draft-ietf-httpapi-ratelimit-headers-10).",
-        '"key";r=412;t=23',
+        "What is left of each limit: `r` requests for the next `t` seconds; when `r` is 0, there is one after `t` seconds "
+        "(draft-ietf-httpapi-ratelimit-headers-10). It is on every answer for which a key was looked at.",
+        '"key";r=412;t=23, "agency";r=2790;t=23',
     ),
-    "RateLimit-Policy": _text("The limits themselves: `q` requests in each `w` seconds (the same draft).", '"key";q=600;w=60'),
+    "RateLimit-Policy": _text(
+        "The limits themselves: `q` requests in any `w` seconds (the same draft). `key` counts those of this key, `agency` those "
+        "of all its keys in this mode, `address` those with refused keys from one address.",
+        '"key";q=600;w=60, "agency";q=3000;w=60',
+    ),
     "Retry-After": {
         "description": "Seconds after which asking again is right.",
         "schema": {"type": "integer", "format": "int32", "minimum": 0, "maximum": 86_400},

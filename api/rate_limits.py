@@ -1,0 +1,125 @@
+"""Rate limits: of each key, of each agency, and of refused keys for each client address.
+
+A request is counted before anything is begun for it when its key was right a moment ago, and after the look-up of the key
+otherwise: so who is over a limit costs no transaction, and nobody can use up the quota of an agency whose key he lacks.
+Answers tell by `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10, read 2026-11).
+"""
+
+from ipaddress import IPv6Address, ip_address, ip_network
+from math import ceil, floor
+from typing import NamedTuple
+
+from limits import RateLimitItemPerMinute
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from starlette.types import Scope
+
+from core.errors import TooManyRequests
+from core.settings import Settings
+from core.windows import WINDOW_S, Windows
+from tenants.agencies.keys import PresentedKey
+
+FIELDS = "rate_limit"
+"""Where the scope of a request keeps the two fields of its answer, for the edge to write."""
+NAME_BYTES = 16
+"""Of a key's hash: enough to tell keys apart, and nothing to find one by."""
+IPV6_PREFIX = 64
+"""One customer of a provider gets a network of this size (RFC 6177), so its addresses count as one."""
+
+
+class Standing(NamedTuple):
+    """What is left of a quota: `remaining` requests for the next `seconds`; when none is, in how many seconds there is one."""
+
+    remaining: int
+    seconds: int
+
+
+def room(quota: int, before: int, left: float, count: int) -> int:
+    """Count the requests that are free, from the counts of two windows and the seconds that are left of the second. Pure."""
+    return quota - floor(before * left / WINDOW_S) - count
+
+
+def standing(quota: int, before: int, left: float, count: int) -> Standing:
+    """Say what is left, from the same. Pure."""
+    remaining = room(quota, before, left, count)
+    if remaining > 0:
+        return Standing(remaining, ceil(left))
+    if count < quota:  # the window before fades: at `quota - count` of its requests there is room for one
+        return Standing(0, floor(left - (quota - count) * WINDOW_S / before) + 1)
+    return Standing(0, floor(left + WINDOW_S - quota * WINDOW_S / count) + 1)
+
+
+class Policies:
+    """Quotas that are counted together, and the field that tells them."""
+
+    def __init__(self, **quotas: int) -> None:
+        self.items = [RateLimitItemPerMinute(quota, namespace=name) for name, quota in quotas.items()]
+        self.field = ", ".join(f'"{name}";q={quota};w={WINDOW_S}' for name, quota in quotas.items())
+
+
+class RateLimits:
+    """The limits of one API process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.windows = Windows()
+        self._limiter = SlidingWindowCounterRateLimiter(self.windows)
+        self._callers = Policies(key=settings.rate_limit_key, agency=settings.rate_limit_agency)
+        self._strangers = Policies(address=settings.rate_limit_address)
+
+    async def enter(self, scope: Scope, key: PresentedKey) -> None:
+        """Count a request whose key was right a moment ago. Raises TooManyRequests, also where too many keys were wrong lately."""
+        if self.windows.knows(self._counter(key)):
+            await self.admit(scope, key)
+            return
+        address = _address(scope)
+        if address is not None and not await self._limiter.test(self._strangers.items[0], address):
+            await self._count(scope, self._strangers, (address,))
+
+    async def admit(self, scope: Scope, key: PresentedKey) -> None:
+        """Count a request whose key is right, once. Raises TooManyRequests."""
+        if FIELDS not in scope:
+            await self._count(scope, self._callers, (_name(key), key.agency_id.hex))
+
+    async def refuse(self, scope: Scope, key: PresentedKey | None = None) -> None:
+        """Count a request whose key is missing or wrong. Raises TooManyRequests when there were too many from its address."""
+        if key is not None:  # it may have been right until now, and must not count for its agency any more
+            self.windows.forget(self._counter(key))
+            scope.pop(FIELDS, None)
+        address = _address(scope)
+        if address is not None:
+            await self._count(scope, self._strangers, (address,))
+
+    def _counter(self, key: PresentedKey) -> str:
+        return self._callers.items[0].key_for(_name(key))
+
+    async def _count(self, scope: Scope, policies: Policies, names: tuple[str, ...]) -> None:
+        """Count under all of these or, when one of them is used up, under none."""
+        items = policies.items
+        seen = [self.windows.read(item.key_for(name)) for item, name in zip(items, names, strict=True)]
+        spent = [item.namespace for item, counts in zip(items, seen, strict=True) if room(item.amount, *counts) <= 0]
+        if not spent:
+            for item, name in zip(items, names, strict=True):
+                await self._limiter.hit(item, name)
+            seen = [(before, left, count + 1) for before, left, count in seen]
+        told = [standing(item.amount, *counts) for item, counts in zip(items, seen, strict=True)]
+        states = [f'"{item.namespace}";r={remaining};t={wait}' for item, (remaining, wait) in zip(items, told, strict=True)]
+        scope[FIELDS] = policies.field, ", ".join(states)
+        if spent:
+            wait = max(one.seconds for one in told if not one.remaining)
+            raise TooManyRequests(headers={"Retry-After": str(wait)}, violated_policies=spent)
+
+
+def _name(key: PresentedKey) -> str:
+    return key.hash[:NAME_BYTES].hex()
+
+
+def _address(scope: Scope) -> str | None:
+    """Name the client's network; None for an address that is not public, since that is a proxy's, or of this house."""
+    try:
+        address = ip_address(scope["client"][0])
+    except (KeyError, TypeError, ValueError):
+        return None
+    if not address.is_global:
+        return None
+    if isinstance(address, IPv6Address):
+        return str(ip_network((address, IPV6_PREFIX), strict=False).network_address)
+    return str(address)
