@@ -95,7 +95,7 @@ def create_app(settings: Settings) -> FastAPI:
         return error.response
 
     app.add_exception_handler(Replay, replay)
-    app.add_middleware(Edge, allowed_hosts=settings.allowed_hosts.split(","))
+    app.add_middleware(Edge, allowed_hosts=settings.allowed_hosts.split(","), origins=listed(settings.cors_origins))
     if settings.trusted_proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=listed(settings.trusted_proxies))
     return app

@@ -1,4 +1,4 @@
-"""The edge, as one pure ASGI middleware: request id, host check, body cap, HEAD, and the last resort for errors."""
+"""The edge, as one pure ASGI middleware: request id, host, registered origins, body cap, HEAD, and the last resort for errors."""
 
 import logging
 import re
@@ -9,8 +9,10 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api import cors
 from api.body import BODY_BYTES_MAX
 from api.problems import problem_response
 from api.rate_limits import FIELDS
@@ -51,9 +53,10 @@ class NotHead(Problem):
 class Edge:
     """Outermost layer of the application."""
 
-    def __init__(self, app: ASGIApp, *, allowed_hosts: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, *, allowed_hosts: Iterable[str], origins: Iterable[str] = ()) -> None:
         self.app = app
         self.hosts = frozenset(host.strip().lower() for host in allowed_hosts)
+        self.origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection event of ASGI."""
@@ -67,6 +70,7 @@ class Edge:
         if head:
             scope["method"] = "GET"
         started = False
+        origin = cors.origin_of(scope, self.origins)
 
         async def answer(message: Message) -> None:
             nonlocal started
@@ -79,6 +83,8 @@ class Edge:
                     policies, left = scope[FIELDS]
                     headers.append("RateLimit-Policy", policies)
                     headers.append("RateLimit", left)
+                if self.origins:
+                    cors.admit(headers, origin)
                 for name, value in SECURITY_HEADERS:
                     headers.setdefault(name.decode(), value.decode())
             elif head and message["type"] == "http.response.body":
@@ -89,6 +95,9 @@ class Edge:
             refusal = self._refusal(scope, head=head)
             if refusal is not None:
                 raise refusal
+            if origin is not None and cors.is_preflight(scope):
+                await Response(status_code=204, headers=cors.preflight())(scope, receive, answer)
+                return
             await self.app(scope, _capped(scope, receive), answer)
         except Problem as problem:
             if started:

@@ -1,5 +1,6 @@
 """Settings, each from an environment variable with the prefix `OCTAVO_`. docs/operations.md lists them; a test keeps it so."""
 
+import re
 from datetime import timedelta
 from functools import lru_cache
 from ipaddress import ip_network
@@ -16,6 +17,8 @@ APP_ROLE = "octavo_app"
 WORKER_ROLE = "octavo_worker"
 SECRET_MIN_LENGTH = 32
 REDIS_SCHEMES = frozenset({"redis", "rediss"})
+ORIGIN = re.compile(r"https?://([a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*|\[[0-9a-f:]+\])(:[1-9]\d{0,4})?")
+"""An origin as browsers write it (RFC 6454 section 6.2). No wildcard and no `null`: one page, one entry."""
 
 
 def listed(text: str) -> list[str]:
@@ -82,6 +85,11 @@ class Settings(BaseSettings):
     trusted_proxies: str = Field(
         "",
         description="Addresses and networks of proxies, comma separated, whose X-Forwarded-For is believed. Empty: it is not read.",
+    )
+    cors_origins: str = Field(
+        "",
+        description="Origins, comma separated, whose pages may call the API from a browser, such as https://dashboard.example. "
+        "Empty: none.",
     )
     metrics_port: int = Field(0, ge=0, le=65535, description="Port of /metrics on loopback; 0 switches it off.")
     home: str = Field(".octavo", description="Folder for the embedded database and local media in development.")
@@ -155,6 +163,14 @@ class Settings(BaseSettings):
     def _proxies_are_addresses(cls, value: str) -> str:
         for proxy in listed(value):
             ip_network(proxy)
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_are_exact(cls, value: str) -> str:
+        for origin in listed(value):
+            if not ORIGIN.fullmatch(origin):
+                raise ValueError("an origin is scheme, host and perhaps port, in lower case: https://dashboard.example")
         return value
 
     @model_validator(mode="after")
