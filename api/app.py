@@ -95,7 +95,12 @@ def create_app(settings: Settings) -> FastAPI:
         return error.response
 
     app.add_exception_handler(Replay, replay)
-    app.add_middleware(Edge, allowed_hosts=settings.allowed_hosts.split(","), origins=listed(settings.cors_origins))
+    app.add_middleware(
+        Edge,
+        allowed_hosts=settings.allowed_hosts.split(","),
+        origins=listed(settings.cors_origins),
+        deadline_s=settings.request_deadline_s,
+    )
     if settings.trusted_proxies:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=listed(settings.trusted_proxies))
     return app

@@ -1,5 +1,6 @@
 """The edge, as one pure ASGI middleware: request id, host, registered origins, body cap, HEAD, and the last resort for errors."""
 
+import asyncio
 import logging
 import re
 from collections.abc import Iterable
@@ -14,10 +15,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import cors
 from api.body import BODY_BYTES_MAX
+from api.multipart import UPLOAD_S
 from api.problems import problem_response
 from api.rate_limits import FIELDS
 from core import metrics
-from core.errors import Malformed, Problem, TooLarge
+from core.errors import Malformed, Problem, TemporarilyUnavailable, TooLarge
 from core.ids import encode, new_id
 
 log = logging.getLogger("octavo.api")
@@ -50,11 +52,21 @@ class NotHead(Problem):
     code = "method_not_allowed"
 
 
+class DeadlineExceeded(TemporarilyUnavailable):
+    """The request was broken off at its deadline, and its transaction rolled back."""
+
+    code = "deadline_exceeded"
+
+    def __init__(self) -> None:
+        super().__init__("The request took too long and was broken off. Sent again with the same Idempotency-Key it is done once.")
+
+
 class Edge:
     """Outermost layer of the application."""
 
-    def __init__(self, app: ASGIApp, *, allowed_hosts: Iterable[str], origins: Iterable[str] = ()) -> None:
+    def __init__(self, app: ASGIApp, *, allowed_hosts: Iterable[str], origins: Iterable[str] = (), deadline_s: float) -> None:
         self.app = app
+        self.deadline_s = deadline_s
         self.hosts = frozenset(host.strip().lower() for host in allowed_hosts)
         self.origins = frozenset(origins)
 
@@ -98,7 +110,7 @@ class Edge:
             if origin is not None and cors.is_preflight(scope):
                 await Response(status_code=204, headers=cors.preflight())(scope, receive, answer)
                 return
-            await self.app(scope, _capped(scope, receive), answer)
+            await self._serve(scope, receive, answer)
         except Problem as problem:
             if started:
                 raise
@@ -110,6 +122,24 @@ class Edge:
             if started:
                 raise
             await problem_response(Request(scope), Problem())(scope, receive, answer)
+
+    async def _serve(self, scope: Scope, receive: Receive, answer: Send) -> None:
+        """Run the application. Raises DeadlineExceeded when its answer has not begun in time."""
+        seconds = self.deadline_s + (UPLOAD_S if _cap(scope) == FILE_BYTES_MAX else 0)  # an upload has its own time to arrive
+        try:
+            async with asyncio.timeout(seconds) as deadline:
+
+                async def begin(message: Message) -> None:
+                    if message["type"] == "http.response.start" and not deadline.expired():
+                        deadline.reschedule(None)  # all is committed; how fast an answer is read is the proxy's to judge
+                    await answer(message)
+
+                await self.app(scope, _capped(scope, receive), begin)
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            log.warning("request over its deadline", extra={"request_id": scope["request_id"], "route": _template(scope)})
+            raise DeadlineExceeded from error
 
     def _refusal(self, scope: Scope, *, head: bool) -> Problem | None:
         headers = Headers(scope=scope)

@@ -30,6 +30,8 @@ Row = asyncpg.Record
 """A row of a bare statement."""
 DRIVER = "driver"
 """Under which name a session knows its connection."""
+UNDO_S_MAX = 2.0
+"""A rollback takes a millisecond; a server that takes this long is silent. SQLAlchemy gives its connections as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,8 @@ class Database:
         """Open one transaction for bare statements, BEGIN and stamp in one round trip. Commits at the end."""
         pool = await self.pool()
         async with pool.acquire() as connection:
-            await connection.execute(begin(tenant))
             try:
+                await connection.execute(begin(tenant))
                 yield connection
                 await connection.execute("commit")
             except BaseException:
@@ -101,14 +103,14 @@ def begin(tenant: Tenant | None) -> str:
 
 
 async def roll_back(connection: asyncpg.Connection) -> None:
-    """End a transaction that failed. A connection on which even that fails is closed: nobody may go on in what is left of it."""
+    """Leave a connection without a transaction, or end it: what it was doing may have been broken off at any statement."""
     if connection.is_closed():
         return
     try:
-        await connection.execute("rollback")
-    except BaseException:
-        connection.terminate()
-        raise
+        async with asyncio.timeout(UNDO_S_MAX):
+            await connection.execute("rollback")
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        connection.terminate()  # the pool opens another
 
 
 def raw(session: "AsyncSession") -> asyncpg.Connection:

@@ -81,6 +81,7 @@ CODES: dict[str, str] = {
     "image_too_large": "The image has too many pixels",
     "resource_in_use": "The resource is still needed by others",
     "rate_limited": "There were too many requests",
+    "deadline_exceeded": "The request took too long",
     "unavailable": "The service cannot answer at this moment",
     "internal_error": "Something failed on our side",
 }

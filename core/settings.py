@@ -77,6 +77,13 @@ class Settings(BaseSettings):
     allowed_hosts: str = Field("*", description="Host names that the API answers to, comma separated; `*` in development only.")
     host: str = Field("127.0.0.1", description="Address that the API listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port that the API listens on.")
+    request_deadline_s: float = Field(
+        45.0,
+        gt=0,
+        le=3_600,
+        description="Longest time from a request to the beginning of its answer; then it is rolled back and answered 503. Longer "
+        "than a body, a network's call and a statement together, shorter than the 60 s after which most proxies give up.",
+    )
     rate_limit_key: int = Field(600, ge=1, le=10**9, description="Requests that one API key may make in a minute.")
     rate_limit_agency: int = Field(
         3_000, ge=1, le=10**9, description="Requests that all keys of an agency together may make in a minute, in each mode."

@@ -62,7 +62,7 @@ REFUSALS: dict[int, Refusal] = {
     428: Refusal("`If-Match` is missing.", ("precondition_required",)),
     429: Refusal("There were too many requests; `violated_policies` names the limits.", ("rate_limited",), EVERY + LATER),
     500: Refusal("Something failed on our side.", ("internal_error",), ("Request-Id",)),
-    503: Refusal("Try again in a moment.", ("unavailable", "network_unavailable"), (*EVERY, *LATER)),
+    503: Refusal("Try again in a moment.", ("unavailable", "deadline_exceeded", "network_unavailable"), (*EVERY, *LATER)),
 }  # fmt: skip
 """The closed registry by status; a test holds it against core.errors and every raise."""
 FAULTS: dict[str, str] = {
