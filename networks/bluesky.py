@@ -59,6 +59,10 @@ HALF_DEADLINE_S = CALL_DEADLINE.total_seconds() / 2
 """For what takes two calls."""
 REFRESH_GRACE = timedelta(hours=2)
 """How long a rotated refresh token still answers with its successor (account-manager.js of the PDS)."""
+POINTS_PER_DAY = 35_000
+POINTS_PER_POST = 2
+"""putRecord costs as much as an update, also where it creates (docs.bsky.app, rate limits; @atproto/pds; both read 2026-11).
+There are 5,000 points an hour besides; an account that comes near them is told by the network's 429."""
 AT_URI = re.compile(r"at://(did:[a-z]+:[A-Za-z0-9._:%-]+)/([A-Za-z0-9.-]+)/([A-Za-z0-9._:~-]{1,512})")
 PROMISE = "Exactly once: the key and the content of a post are fixed before it is sent, and a repeat changes nothing."
 
@@ -284,6 +288,7 @@ def _capabilities() -> Capabilities:
         token="refresh_rotating",  # the name of a kind, not a token
         refresh_grace=REFRESH_GRACE,
         promise=PROMISE,
+        posts_per_day=POINTS_PER_DAY // POINTS_PER_POST,
     )
 
 

@@ -7,16 +7,17 @@ from fastapi import Query, Request, Response
 from pydantic import Field
 
 from api.conditions import IfMatch, check_version, set_etag
-from api.dependencies import DB, Idem, can
+from api.dependencies import DB, Bare, Idem, can, can_bare
 from api.pagination import Page, PageQuery, page_of, read_cursor
 from api.routing import v1
 from core.clock import now
 from core.db import raw
 from core.wire import AccountId, WorkspaceId
 from tenants.accounts import effects, queries, service
+from tenants.accounts.capabilities import AccountLimits
 from tenants.accounts.schemas import NETWORK_LENGTH_MAX, AccountRead, AccountState, AccountUpdate
 from tenants.permissions import Actor, Permission
-from tenants.posts import release
+from tenants.posts import limits, release
 
 router = v1("Accounts")
 PATH = "/workspaces/{workspace_id}/accounts/{account_id}"
@@ -69,6 +70,15 @@ async def get_account(
     read = await _read(request, db, actor, workspace_id, account_id)
     set_etag(response, read.version)
     return read
+
+
+@router.get(PATH + "/limits", response_model=AccountLimits, summary="Get what the network still allows")
+async def get_account_limits(
+    workspace_id: WorkspaceId, account_id: AccountId, db: Bare, actor: Annotated[Actor, can_bare(Permission.ACCOUNT_READ)],
+    request: Request,
+) -> AccountLimits:  # fmt: skip
+    """What the network still takes of this account today, what is scheduled there, and its rules for text and media."""
+    return await limits.account_limits(db, actor, request.app.state.networks, workspace_id, account_id, now())
 
 
 @router.patch(PATH, response_model=AccountRead, summary="Change an account")

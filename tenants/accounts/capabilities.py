@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from core.wire import Output
+from core.wire import AccountId, Instant, Output
 from networks.base import Capabilities
 
 
@@ -51,6 +51,9 @@ class NetworkRead(Output):
     edit: str = Field(description="What of a published post can be changed.", examples=["none"])
     test_mode: bool = Field(description="Reached by test keys only; every other network by live keys only.")
     promise: str = Field(description="What is promised about double posts.")
+    posts_per_day: int | None = Field(
+        description="Posts that it takes of one account within 24 hours; null: it names no figure.", examples=[17_500]
+    )
 
 
 class AccountCapabilities(Output):
@@ -64,6 +67,33 @@ class AccountCapabilities(Output):
     granted: list[str] = Field(description="What the authorisation grants, in the network's own words.")
 
 
+class PostQuota(Output):
+    """How many posts the network takes of this account, and how many it took. Only those that went through here are known."""
+
+    quota: int | None = Field(description="Posts within `window_s`; null: the network names no figure.", examples=[17_500])
+    window_s: int = Field(description="Length of the sliding window, in seconds.", examples=[86_400])
+    used: int = Field(
+        description="Posts of the window that ends now: published, taken away again, or of unknown outcome.", examples=[3]
+    )
+    scheduled: int = Field(description="Posts that are due within the next window, or overdue.", examples=[2])
+    remaining: int | None = Field(description="What the network takes now: `quota` less `used`.", examples=[17_497])
+    free: int | None = Field(
+        description="What is left of `remaining` when everything that is scheduled went out.", examples=[17_495]
+    )
+    resets_at: Instant | None = Field(description="When the oldest of `used` leaves the window; null: there is none.")
+
+
+class AccountLimits(Output):
+    """What the network of one account still allows."""
+
+    account_id: AccountId
+    network: str
+    posts: PostQuota
+    text: TextRuleRead | None = Field(description="Null when the network is not served here any more.")
+    media: MediaRuleRead | None = Field(description="Null when the network is not served here any more.")
+    as_of: Instant = Field(description="When this was counted.")
+
+
 class NetworkList(Output):
     """Every network, by name."""
 
@@ -71,7 +101,8 @@ class NetworkList(Output):
     next_cursor: Literal[None] = None
 
 
-def _rules(facts: Capabilities) -> tuple[TextRuleRead, MediaRuleRead]:
+def read_rules(facts: Capabilities) -> tuple[TextRuleRead, MediaRuleRead]:
+    """Write a network's rules for text and media for the wire."""
     media = MediaRuleRead(
         kinds=sorted(facts.media.kinds),
         max_count=facts.media.max_count,
@@ -84,7 +115,7 @@ def _rules(facts: Capabilities) -> tuple[TextRuleRead, MediaRuleRead]:
 
 def read_network(facts: Capabilities) -> NetworkRead:
     """Write a network's facts for the wire."""
-    text, media = _rules(facts)
+    text, media = read_rules(facts)
     return NetworkRead(
         name=facts.name,
         title=facts.title,
@@ -97,10 +128,11 @@ def read_network(facts: Capabilities) -> NetworkRead:
         edit=facts.edit,
         test_mode=facts.test_mode,
         promise=facts.promise,
+        posts_per_day=facts.posts_per_day,
     )
 
 
 def read_account_capabilities(facts: Capabilities, granted: list[str]) -> AccountCapabilities:
     """Write what one account can do."""
-    text, media = _rules(facts)
+    text, media = read_rules(facts)
     return AccountCapabilities(text=text, media=media, dedupe=facts.dedupe, delete=facts.delete, edit=facts.edit, granted=granted)
