@@ -232,7 +232,7 @@ def _requests() -> list[Bad]:
     rows += [Bad("B69", "a method by header", 405, "method_not_allowed", path="/v1/me", headers={"X-HTTP-Method-Override": "GET"})]
     rows += [
         Bad("B69", path, 404, "not_found", method="GET", path=path)
-        for path in ("/v1/workspaces/", "/v1/me/", "//v1/me", "/v2/me", "/v1/Workspaces", "/")
+        for path in ("/v1/workspaces/", "/v1/me/", "//v1/me", "/v2/me", "/v1/Workspaces")
     ]
     rows += [
         Bad(
