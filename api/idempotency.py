@@ -39,7 +39,7 @@ STORE = """
 insert into idempotency_records as r (agency_id, key, fingerprint, expires_at, status, headers, body)
 values ($1, $2, $3, now() + $4::interval, $5, $6, $7)
 on conflict (agency_id, key) do update set fingerprint = excluded.fingerprint, expires_at = excluded.expires_at,
-  status = excluded.status, headers = excluded.headers, body = excluded.body, created_at = now()
+  status = excluded.status, headers = excluded.headers, body = excluded.body, created_at = now() where r.expires_at <= now()
 """
 
 
@@ -54,7 +54,7 @@ insert into idempotency_records as r (agency_id, key, fingerprint, expires_at, s
 select $1, x.key, x.print, now() + $2::interval, x.status, x.headers::jsonb, x.body
 from unnest($3::text[], $4::bytea[], $5::int[], $6::text[], $7::bytea[]) x(key, print, status, headers, body)
 on conflict (agency_id, key) do update set fingerprint = excluded.fingerprint, expires_at = excluded.expires_at,
-  status = excluded.status, headers = excluded.headers, body = excluded.body, created_at = now()
+  status = excluded.status, headers = excluded.headers, body = excluded.body, created_at = now() where r.expires_at <= now()
 """
 
 
@@ -118,6 +118,15 @@ def _require_for_replay(request: Request, body: Any) -> None:
         actor.require(Permission.POST_SCHEDULE)
 
 
+def _check_written(tag: str, count: int) -> None:
+    """Undo the work when another request with the same key has committed since this one looked.
+
+    A statement looks at what was committed before it waited for its lock, so the lock alone does not tell: the record does.
+    """
+    if tag != f"INSERT 0 {count}":
+        raise Conflict(code="idempotency_in_flight", headers={"Retry-After": "1"})
+
+
 class Idempotency:
     """The idempotency of one write, inside its transaction."""
 
@@ -148,7 +157,8 @@ class Idempotency:
     async def _store(self, status: int, headers: dict[str, str], body: bytes) -> None:
         keep = KEEP_POSTS if "/posts" in self.request.url.path else KEEP
         text = orjson.dumps(headers).decode()
-        await self.db.execute(STORE, self.agency_id, self.key, self._print, keep, status, text, body)
+        written = await self.db.execute(STORE, self.agency_id, self.key, self._print, keep, status, text, body)
+        _check_written(written, 1)
 
     async def items(self, path: str, bodies: Sequence[Any]) -> list[Item]:
         """Take the keys of a batch's items (`key:0`, `key:1`, ...), each as if it had come alone to `POST path`.
@@ -187,7 +197,8 @@ class Idempotency:
             return
         keys, prints, statuses, headers, bodies = (list(column) for column in zip(*fresh, strict=True))
         texts = [orjson.dumps(one).decode() for one in headers]
-        await self.db.execute(STORE_ITEMS, self.agency_id, KEEP_POSTS, keys, prints, statuses, texts, bodies)
+        written = await self.db.execute(STORE_ITEMS, self.agency_id, KEEP_POSTS, keys, prints, statuses, texts, bodies)
+        _check_written(written, len(fresh))
 
     async def respond(
         self,

@@ -1,11 +1,16 @@
 """A COMMIT, or its answer, that is lost between the API and PostgreSQL: the same key tried again leaves exactly one."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import httpx2
 import pytest
+from fastapi import FastAPI
 
+from api.idempotency import STORE
 from core.db import Database
 from core.ids import encode
 from core.settings import Settings
@@ -67,3 +72,36 @@ async def test_a_lost_commit_that_is_tried_again_by_its_key_leaves_exactly_one(
     assert (once_more.json(), once_more.headers["Idempotent-Replayed"]) == (again.json(), "true")
     after = await counts(database, agency, added)
     assert {table: after[table] - before[table] for table in added} == added
+
+
+WAITING = "select count(*) from pg_locks where not granted"
+
+
+@pytest.mark.parametrize("what", ["a post", "a workspace", "a batch"])
+async def test_a_record_that_was_committed_between_the_look_and_the_lock_undoes_the_second_work(
+    settings: Settings, app: FastAPI, agency: TestAgency, database: Database, what: str
+) -> None:
+    account = await an_account(database, agency.tenant, agency.workspace.id)
+    writes = requests(agency, account)
+    path, sent, added = writes["a post" if what == "a batch" else what]
+    key = KEY
+    if what == "a batch":
+        path, sent, key = f"{path}/bulk", {"json": {"items": [{"post": sent["json"]}]}}, f"{KEY}:0"
+    before = await counts(database, agency, added)
+    owner = await asyncpg.connect(settings.database_url)
+    async with client_of(app, agency.key) as client:
+        # Given a record of the same key that is not committed yet, so that nobody sees it
+        async with database.connection(agency.tenant) as db:
+            later = timedelta(hours=1)
+            await db.execute(STORE, agency.tenant.agency_id, key, b"another", later, 201, "{}", b"{}")
+            # When a second request with the key has looked, and works
+            second = asyncio.create_task(client.post(path, headers={"Idempotency-Key": KEY}, **sent))
+            async with asyncio.timeout(10):
+                while not await owner.fetchval(WAITING):
+                    await asyncio.sleep(0.01)
+        # And the first one commits
+        answer = await second
+    await owner.close()
+    # Then the second leaves nothing, and says to come again
+    assert (answer.status_code, answer.json()["code"], answer.headers["Retry-After"]) == (409, "idempotency_in_flight", "1")
+    assert await counts(database, agency, added) == before
