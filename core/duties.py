@@ -24,12 +24,12 @@ from uuid import UUID
 
 import asyncpg
 
-FEW = 500
+FEW = 2_000
 """Due rows that one claim looks at as they are. When there are more, it asks each agency, and there each serial key, for its
 first one: a queue of ten thousand rows of one account must hide nobody's."""
 LOOKED_AT = 2
-"""Rows that a claim looks at for each that it may lease, when there are more than `FEW`: no agency fills the look alone, and
-some belong to busy accounts."""
+"""Rows that a claim looks at for each that it may lease, when there are more than `FEW`: no agency
+fills the look alone."""
 REFILL = 0.5
 """Part of the queue that must be free before more is claimed: a claim of a hundred rows costs little more than one of ten."""
 TURN_SIZE = 50
@@ -105,7 +105,9 @@ due as materialized (
         where d.kind = $1 and d.agency_id = o.agency_id and d.state = 'waiting' and d.serial_key > keys.serial_key
         order by d.serial_key, d.due_at limit 1) next)
     select * from (
-      select serial_key, due_at, subject_id from keys where due_at <= now() - $5::interval
+      select serial_key, due_at, subject_id from keys where due_at <= now() - $5::interval and (
+        select true from duties b where b.kind = $1 and b.agency_id = o.agency_id and b.serial_key = keys.serial_key
+          and b.state = 'leased' limit 1) is null
       union all
       (select d.serial_key, d.due_at, d.subject_id from duties d
        where d.kind = $1 and d.agency_id = o.agency_id and d.state = 'waiting' and d.serial_key is null
@@ -134,7 +136,7 @@ chosen as materialized (
 ours as materialized (
   select d.agency_id, d.subject_id, c.turn from chosen c
   join duties d on d.agency_id = c.agency_id and d.kind = $1 and d.subject_id = c.subject_id
-  where d.lease_until is null for update of d skip locked),
+  where d.lease_until is null and d.due_at <= now() - $5::interval for update of d skip locked),
 leased as (
   update duties d set state = 'leased', lease_until = now() + $4::interval, fence = fence + 1, started = false
   from ours o where d.agency_id = o.agency_id and d.kind = $1 and d.subject_id = o.subject_id
@@ -143,7 +145,8 @@ select agency_id, subject_id, fence from leased
 order by turn, count(*) over (partition by agency_id, turn), agency_id, subject_id
 """
 """$2 rows at most, $3 leased and not begun at most, $4 the lease, $5 how late at least. The first row of each free serial key,
-its turn, and the lease. Rows that a person is changing at this moment are passed over. `limit 1` keeps the look for a busy key
+its turn, and the lease. Rows that a person is changing at this moment are passed over, and those that were moved since the
+look. `limit 1` keeps the look for a busy key
 a look: joined, it compares each row with each lease."""
 CLAIM_OF_FEW = CLAIM.format(due=DUE, size=TURN_SIZE)
 CLAIM_OF_MANY = CLAIM.format(due=DUE_OF_MANY, size=TURN_SIZE)

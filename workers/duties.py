@@ -40,11 +40,9 @@ async def run_batch(context: Context, kind: str, claimed: Sequence[Claimed]) -> 
     for row in claimed:
         parts[row.agency_id].append(row)
 
-    run = await run_of(kind)
-
     async def part(agency_id: UUID, rows: list[Claimed]) -> None:
         try:
-            await run(context, agency_id, rows)
+            await (await run_of(kind))(context, agency_id, rows)
         except Exception:
             log.exception("batch failed", extra={"kind": kind, "agency_id": str(agency_id), "count": len(rows)})
 

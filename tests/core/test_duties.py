@@ -163,6 +163,35 @@ async def test_a_busy_account_with_a_long_queue_hides_no_other(
     assert first.subject_id not in {row.subject_id for row in rows}
 
 
+async def test_with_many_due_busy_accounts_fill_no_look(database: Database, worker: asyncpg.Connection, agency: TestAgency) -> None:
+    busy = [new_id() for _ in range(250)]
+    for turn in range(2):
+        async with database.connection(agency.tenant) as db:
+            rows = [(new_id(), now() - timedelta(seconds=100), account) for account in busy]
+            await duties.put(db, "publish", agency.actor.agency_id, rows, now())
+        if turn == 0:
+            assert len(await claim(worker, 250)) == 250
+    await put(database, agency.actor.agency_id, duties.FEW, serial=busy[0], late_s=50)
+    (idle,) = await put(database, agency.actor.agency_id, 1, serial=new_id())
+    assert [row.subject_id for row in await claim(worker)] == [idle]
+
+
+async def test_what_is_moved_while_a_claim_looks_is_not_leased(
+    database: Database, worker: asyncpg.Connection, agency: TestAgency
+) -> None:
+    (moved,) = await put(database, agency.actor.agency_id, 1)
+    slow = duties.CLAIM_OF_FEW.replace(
+        "ours as materialized (", "pause as materialized (select pg_sleep(0.5)), ours as materialized ("
+    )
+    slow = slow.replace("from chosen c\n", "from (select chosen.* from chosen, pause) c\n")
+    assert slow.count("pause") == 2
+    claiming = asyncio.create_task(worker.fetch(slow, "publish", 10, MANY, LEASE, timedelta(0)))
+    await asyncio.sleep(0.1)
+    async with database.connection(agency.tenant) as db:
+        await duties.put(db, "publish", agency.actor.agency_id, [(moved, now() + timedelta(days=1), None)], now())
+    assert await claiming == []
+
+
 async def test_with_many_due_every_account_has_its_oldest_first(
     database: Database, worker: asyncpg.Connection, agency: TestAgency
 ) -> None:
