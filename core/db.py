@@ -113,6 +113,12 @@ async def roll_back(connection: asyncpg.Connection) -> None:
         connection.terminate()  # the pool opens another
 
 
+async def undo(session: "AsyncSession") -> None:
+    """End the transaction of a session that was only a look. Nothing may be asked of the session afterwards."""
+    session.expunge_all()
+    await raw(session).execute("rollback")
+
+
 def raw(session: "AsyncSession") -> asyncpg.Connection:
     """The connection under a session, in the same stamped transaction: for the few bare statements that must be fast."""
     driver: asyncpg.Connection = session.info[DRIVER]

@@ -30,6 +30,16 @@ SQLModel.metadata.naming_convention = NAMING
 METADATA: MetaData = SQLModel.metadata
 
 
+class Within(AsyncSession):
+    """A session whose transaction is not its own: it ends where it was opened, or by `core.db.undo`."""
+
+    async def commit(self) -> None:
+        """Refuse: SQLAlchemy would give the connection back with the transaction open."""
+        raise RuntimeError("the transaction ends where it was opened")
+
+    rollback = commit
+
+
 class Sessions:
     """The engine of one login, and what makes its sessions. One per process; `core.db.Database` owns it."""
 
@@ -48,7 +58,7 @@ class Sessions:
             json_serializer=lambda value: orjson.dumps(value).decode(),
             json_deserializer=orjson.loads,
         )
-        self._make = async_sessionmaker(self.engine, class_=AsyncSession, expire_on_commit=False)
+        self._make = async_sessionmaker(self.engine, class_=Within, expire_on_commit=False)
 
     @asynccontextmanager
     async def open(self, tenant: Tenant | None) -> AsyncIterator[AsyncSession]:
@@ -70,9 +80,10 @@ class Sessions:
 
 async def _connect(session: AsyncSession) -> asyncpg.Connection:
     """Take a living connection: after a restart of the database the pool holds dead ones, and nothing has told it."""
-    connection = await session.connection()
-    driver: asyncpg.Connection = (await connection.get_raw_connection()).driver_connection
-    if driver.is_closed():
+    while True:
+        connection = await session.connection()
+        driver: asyncpg.Connection = (await connection.get_raw_connection()).driver_connection
+        if not driver.is_closed():
+            return driver
         await connection.invalidate()
-        driver = (await connection.get_raw_connection()).driver_connection
-    return driver
+        await session.close()

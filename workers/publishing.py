@@ -35,6 +35,8 @@ from workers.tasks import Clock, Task, arm_if_ready, change_of, do, make_task
 log = logging.getLogger("octavo.publishing")
 GATHER_S = 0.005
 """How long an answer waits for others to be recorded with it."""
+REHEARSAL_S_MAX = 5.0
+"""A server that gives no more connections must not keep those that it gave from the posts."""
 
 
 async def run(context: Context, agency_id: UUID, claimed: list[Claimed]) -> None:
@@ -53,7 +55,10 @@ async def run(context: Context, agency_id: UUID, claimed: list[Claimed]) -> None
 
 
 async def rehearse(context: Context) -> None:
-    """Open every connection and run the batch's statements on it with no rows: the first burst must not wait for their plans."""
+    """Open every connection and run the batch's statements on it with no rows: the first burst must not wait for their plans.
+
+    Raises TimeoutError, or a group of what the database raised; every connection is free again then.
+    """
 
     async def one(connections: asyncio.Barrier) -> None:
         async with context.database.connection(Tenant(duties.SYSTEM)) as db:
@@ -62,7 +67,9 @@ async def rehearse(context: Context) -> None:
             await rehearse_record(db)
 
     together = asyncio.Barrier(context.settings.database_pool_size)
-    await asyncio.gather(*(one(together) for _ in range(together.parties)))
+    async with asyncio.timeout(REHEARSAL_S_MAX), asyncio.TaskGroup() as group:
+        for _ in range(together.parties):
+            group.create_task(one(together))
 
 
 async def _count_poison(context: Context, agency_id: UUID, claimed: Claimed) -> None:

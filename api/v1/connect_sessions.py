@@ -12,7 +12,7 @@ from api.dependencies import DB, IdemApart, can, can_apart
 from api.idempotency import Apart
 from api.routing import v1
 from core.clock import now
-from core.db import raw
+from core.db import raw, undo
 from core.ids import encode
 from core.wire import PREFIXES, AccountId, ConnectSessionId, WorkspaceId
 from tenants.accounts import connecting, effects, sessions
@@ -64,7 +64,7 @@ async def create_connect_session(
         plan = await connecting.plan(session, actor, state.networks, workspace_id, body, development=_development(request))
         await idem.begin(session)
         # Only a look for an answer that was given before: the record belongs into the transaction of the effect.
-        await session.rollback()
+        await undo(session)
     return await _carry_out(request, actor, idem, plan)
 
 
@@ -89,7 +89,7 @@ async def complete_connect_session(
     async with state.database.session(actor.tenant) as session:
         # The look first: a session that was completed by this very request does not wait any more.
         await idem.begin(session)
-        await session.rollback()
+        await undo(session)
     async with state.database.session(actor.tenant) as session:
         place = (workspace_id, connect_session_id)
         plan = await connecting.plan_completion(session, actor, state.networks, state.ring, place, body, now())
@@ -116,5 +116,5 @@ async def reconnect_account(
             session, actor, state.networks, (workspace_id, account_id), body, development=_development(request)
         )
         await idem.begin(session)
-        await session.rollback()
+        await undo(session)
     return await _carry_out(request, actor, idem, plan)
