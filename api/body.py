@@ -4,6 +4,7 @@ import asyncio
 import difflib
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -54,10 +55,14 @@ def _int(text: str) -> int:
 _DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float, parse_int=_int)
 
 
-def _walk(value: Any, depth: int, pointer: str, *, strings: bool) -> None:
+_Path = tuple[Any, str | int] | None
+"""Where a value stands: the path of what holds it, and its name there. Written out only for a fault."""
+
+
+def _walk(value: Any, depth: int, path: _Path, *, strings: bool) -> None:
     if isinstance(value, str):
         if strings:
-            _string(value, pointer)
+            _string(value, path)
         return
     if not isinstance(value, dict | list):
         return
@@ -66,13 +71,18 @@ def _walk(value: Any, depth: int, pointer: str, *, strings: bool) -> None:
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for name, item in items:
         if strings and isinstance(name, str):
-            _string(name, pointer)
-        _walk(item, depth + 1, f"{pointer}/{token(name)}" if strings else "", strings=strings)
+            _string(name, path)
+        if isinstance(item, str | dict | list):
+            _walk(item, depth + 1, (path, name), strings=strings)
 
 
-def _string(value: str, pointer: str) -> None:
+def _pointer(path: _Path) -> str:
+    return "" if path is None else f"{_pointer(path[0])}/{token(path[1])}"
+
+
+def _string(value: str, path: _Path) -> None:
     if "\0" in value:
-        raise InvalidInput(code="invalid_character", faults=[Fault(pointer, "invalid_character", "NUL is not allowed.")])
+        raise InvalidInput(code="invalid_character", faults=[Fault(_pointer(path), "invalid_character", "NUL is not allowed.")])
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -96,7 +106,7 @@ def parse(body: bytes) -> Any:
         raise Malformed from error
     if text.lstrip(" \t\r\n")[end:].strip(" \t\r\n"):
         raise Malformed("Something follows the JSON document.")
-    _walk(value, 0, "", strings="\\u" in text)
+    _walk(value, 0, None, strings="\\u" in text)
     return value
 
 
@@ -158,7 +168,7 @@ def _check_query(request: Request, known: frozenset[str] | None) -> None:
     """Refuse what is repeated, unknown, no Unicode, or cannot be stored. Raises Malformed, InvalidInput."""
     names = [name for name, _ in request.query_params.multi_items()]
     if len(names) != len(set(names)):
-        repeated = token(next(name for name in names if names.count(name) > 1))
+        repeated = token(Counter(names).most_common(1)[0][0])
         raise Malformed(code="repeated_parameter", faults=[Fault(f"?{repeated}", "repeated_parameter", "It is given twice.")])
     unknown = [name for name in names if known is not None and name not in known]
     if unknown and known is not None:

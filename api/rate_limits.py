@@ -118,6 +118,7 @@ def _address(scope: Scope) -> str | None:
         address = ip_address(scope["client"][0])
     except (KeyError, TypeError, ValueError):
         return None
+    address = getattr(address, "ipv4_mapped", None) or address
     if not address.is_global:
         return None
     if isinstance(address, IPv6Address):

@@ -19,6 +19,7 @@ from core.wire import AccountId, Instant, PostId, WorkspaceId
 from tenants.permissions import Actor, Permission
 from tenants.posts import editing, preflight, queries, rows, service
 from tenants.posts.schemas import PostCreate, PostRead, PostUpdate, ScheduleWish, ValidationRead
+from tenants.posts.states import PostState
 
 router = v1("Posts")
 PATH = "/workspaces/{workspace_id}/posts"
@@ -28,7 +29,7 @@ ONE = PATH + "/{post_id:id}"
 class PostQuery(PageQuery):
     """Filters of posts."""
 
-    state: str | None = Field(None, max_length=32, examples=["scheduled"])
+    state: PostState | None = Field(None, examples=["scheduled"])
     account_id: AccountId | None = None
     external_ref: str | None = Field(None, max_length=255)
     due_at_gte: Instant | None = Field(None, alias="due_at[gte]")

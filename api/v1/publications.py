@@ -18,6 +18,7 @@ from tenants.permissions import Actor, Permission
 from tenants.posts import people, queries, rows
 from tenants.posts.moves import Cancelled, DeletionAsked, Resolved, RetryAsked
 from tenants.posts.schemas import PublicationDetail, PublicationRead, Resolution
+from tenants.posts.states import PublicationState
 
 router = v1("Publications")
 PATH = "/workspaces/{workspace_id}/publications/{publication_id}"
@@ -26,7 +27,7 @@ PATH = "/workspaces/{workspace_id}/publications/{publication_id}"
 class PublicationQuery(PageQuery):
     """Filters of publications."""
 
-    state: str | None = Field(None, max_length=32, examples=["needs_human"])
+    state: PublicationState | None = Field(None, examples=["needs_human"])
     workspace_id: WorkspaceId | None = None
     account_id: AccountId | None = None
     network: str | None = Field(None, max_length=32, examples=["bluesky"])

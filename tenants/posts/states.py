@@ -12,7 +12,7 @@ docs/states.md draws it; reliability rests on these rules:
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from tenants.posts.moves import (
     Accepted,
@@ -37,7 +37,7 @@ from tenants.posts.moves import (
     StepDone,
 )
 
-POST_STATES = (
+PostState = Literal[
     "draft",
     "in_review",
     "changes_requested",
@@ -47,8 +47,8 @@ POST_STATES = (
     "rejected",
     "on_hold",
     "archived",
-)
-PUBLICATION_STATES = (
+]
+PublicationState = Literal[
     "planned",  # has account and time, its post is not scheduled yet: people move it on
     "scheduled",  # waits for its time: the scheduler moves it on
     "claimed",  # one worker owns it: that worker moves it on, or the end of its lease
@@ -64,7 +64,9 @@ PUBLICATION_STATES = (
     "unpublishing",  # a deletion is under way: the worker moves it on
     "removed",  # no longer on the network: final
     "cancelled",  # by people, before publishing: a new schedule moves it on
-)
+]
+POST_STATES: tuple[str, ...] = get_args(PostState)
+PUBLICATION_STATES: tuple[str, ...] = get_args(PublicationState)
 IN_WORK = frozenset({"claimed", "preparing", "publishing"})
 CANCELLABLE = frozenset({"planned", "scheduled", "retry_wait", "blocked", "missed"})
 RETRIABLE = frozenset({"failed", "missed", "blocked", "retry_wait"})

@@ -110,6 +110,8 @@ def _queries() -> list[Bad]:
         ("B32", "due_at[gte]=1", 400, "invalid_parameter"),
         ("B32", "due_at[gt]=2026-01-01T00:00:00Z", 400, "unknown_parameter"),
         ("B56", "sort=tenant_id;drop table posts", 400, "unknown_parameter"),
+        ("B56", "state=' OR 1=1--", 400, "invalid_parameter"),
+        ("B56", "state=faild", 400, "invalid_parameter"),
         ("B57", "expand=*", 400, "unknown_parameter"),
         ("B57", "expand=a.b.c.d.e.f.g.h.i.j", 400, "unknown_parameter"),
         ("B21", "key=oct_live_abc", 400, "key_in_query"),
