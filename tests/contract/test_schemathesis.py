@@ -27,6 +27,7 @@ HERE = Path(__file__).parent
 DOCUMENT = ROOT / "openapi" / "openapi.json"
 EXAMPLES = int(os.environ.get("OCTAVO_FUZZ_EXAMPLES", "25"))
 """Random requests to each operation; the examples and the boundaries come on top."""
+QUOTA_AWAY = "1000000000"
 SEED = os.environ.get("OCTAVO_FUZZ_SEED", "1")
 DEADLINE_S = 170 + EXAMPLES * 4
 REPLAYED = 0.5
@@ -64,7 +65,11 @@ async def served(settings: Settings, make_agency: MakeAgency, tmp_path: Path) ->
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     served = Served(url, tmp_path / "api.log")
-    process = Process(["api"], environment(settings, port=str(port), public_url=url), served.log)
+    process = Process(
+        ["api"],
+        environment(settings, port=str(port), public_url=url, rate_limit_key=QUOTA_AWAY, rate_limit_agency=QUOTA_AWAY),
+        served.log,
+    )
     await until_up(url)
     for name in ("first", "second"):
         agency = await make_agency(name)

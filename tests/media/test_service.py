@@ -17,7 +17,7 @@ from core.settings import Settings
 from core.store import MediaStore, NotStoredError, open_store
 from tenants.agencies.schemas import WorkspaceCreate
 from tenants.agencies.service import create_workspace
-from tenants.media import service
+from tenants.media import service, versions
 from tenants.media.schemas import AssetRead, AssetUpdate
 from tests.conftest import TestAgency
 from tests.media import files
@@ -52,7 +52,7 @@ async def second_workspace(database: Database, agency: TestAgency) -> UUID:
 
 async def key_of(database: Database, agency: TestAgency, asset: AssetRead) -> str:
     async with database.connection(agency.tenant) as db:
-        rows = await service.load(db, agency.actor.agency_id, [asset.versions[-1].id])
+        rows = await versions.load(db, agency.actor.agency_id, [asset.versions[-1].id])
     return str(rows[asset.versions[-1].id]["storage_key"])
 
 
@@ -126,7 +126,7 @@ async def test_nothing_reaches_over_a_wall(database: Database, store: MediaStore
             with pytest.raises((InvalidInput, Missing)):
                 await service.resolve(db, actor, workspace_id, [{"asset_id": asset.id}])
             if actor is not agency.actor:
-                assert await service.load(db, actor.agency_id, [asset.versions[0].id]) == {}
+                assert await versions.load(db, actor.agency_id, [asset.versions[0].id]) == {}
 
 
 async def test_files_are_pinned(database: Database, store: MediaStore, agency: TestAgency, other: TestAgency) -> None:

@@ -19,7 +19,7 @@ from sqlmodel import select
 from core.db import Database
 from core.ids import decode, encode
 from core.settings import Settings
-from tenants import permissions
+from tenants import owned, permissions
 from tests.campaign.processes import fake_network
 from tests.conftest import MakeAgency, Platform, TestAgency, client_of
 from tests.walls import callers
@@ -101,7 +101,7 @@ async def rows_of(database: Database, settings: Settings, scene: Scene) -> tuple
 def switch_filters_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the application's filters away wherever they are used."""
     fakes = {
-        permissions.owned: lambda model, _actor: select(model),
+        owned.owned: lambda model, _actor: select(model),
         permissions.owned_sql: lambda _table: "$1::uuid is not null and $2::uuid is not null",
         permissions.sees: lambda _actor, _workspace: True,
     }
