@@ -24,7 +24,7 @@ from uuid import UUID
 
 import asyncpg
 
-FEW = 2_000
+FEW = 500
 """Due rows that one claim looks at as they are. When there are more, it asks each agency, and there each serial key, for its
 first one: a queue of ten thousand rows of one account must hide nobody's."""
 LOOKED_AT = 2

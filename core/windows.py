@@ -120,10 +120,12 @@ async def shared(windows: Windows, url: str) -> AsyncIterator[None]:
     pool: ConnectionPool = ConnectionPool.from_url(url, socket_timeout=ANSWER_S_MAX, socket_connect_timeout=ANSWER_S_MAX)
     store = RedisStorage(f"async+{url}", implementation="redispy", key_prefix=PREFIX, connection_pool=pool)  # type: ignore[arg-type]  # as the library documents it
     task = asyncio.create_task(_keep_sharing(windows, store))
-    yield
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    await pool.aclose()
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await pool.aclose()
 
 
 async def _keep_sharing(windows: Windows, store: RedisStorage) -> None:
