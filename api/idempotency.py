@@ -35,11 +35,13 @@ select l.locked, r.fingerprint, r.status, r.headers::text headers, r.body
 from (select pg_try_advisory_xact_lock(hashtextextended($3, 7)) locked) l
 left join idempotency_records r on r.agency_id = $1 and r.key = $2 and r.expires_at > now()
 """
-STORE = """
+UNLESS_KEPT = """on conflict (agency_id, key) do update set fingerprint = excluded.fingerprint, expires_at = excluded.expires_at,
+  status = excluded.status, headers = excluded.headers, body = excluded.body, created_at = now() where r.expires_at <= now()"""
+"""A record that lives is never written over; see `_check_written`."""
+STORE = f"""
 insert into idempotency_records as r (agency_id, key, fingerprint, expires_at, status, headers, body)
 values ($1, $2, $3, now() + $4::interval, $5, $6, $7)
-on conflict (agency_id, key) do update set fingerprint = excluded.fingerprint, expires_at = excluded.expires_at,
-  status = excluded.status, headers = excluded.headers, body = excluded.body, created_at = now() where r.expires_at <= now()
+{UNLESS_KEPT}
 """
 
 
@@ -49,12 +51,11 @@ select k.key, pg_try_advisory_xact_lock(hashtextextended($3 || k.key, 7)) locked
 from unnest($2::text[]) with ordinality k(key, place)
 left join idempotency_records r on r.agency_id = $1 and r.key = k.key and r.expires_at > now() order by k.place
 """
-STORE_ITEMS = """
+STORE_ITEMS = f"""
 insert into idempotency_records as r (agency_id, key, fingerprint, expires_at, status, headers, body)
 select $1, x.key, x.print, now() + $2::interval, x.status, x.headers::jsonb, x.body
 from unnest($3::text[], $4::bytea[], $5::int[], $6::text[], $7::bytea[]) x(key, print, status, headers, body)
-on conflict (agency_id, key) do update set fingerprint = excluded.fingerprint, expires_at = excluded.expires_at,
-  status = excluded.status, headers = excluded.headers, body = excluded.body, created_at = now() where r.expires_at <= now()
+{UNLESS_KEPT}
 """
 
 

@@ -23,8 +23,6 @@ from workers.publishing import rehearse
 log = logging.getLogger("octavo.worker")
 LATE_SHARE = 0.2
 """Part of the grace that is kept for late duties, which are told to stop before the messages are."""
-
-
 REHEARSE_AFTER_S = 1.0
 """What waits at the start comes first; then the connections are made ready for a burst."""
 
