@@ -19,7 +19,7 @@ import pytest
 from core.ids import encode
 from core.settings import Settings
 from tests.campaign.processes import ROOT, START_DEADLINE_S, Process, environment
-from tests.conftest import MakeAgency, free_port
+from tests.conftest import QUOTA_AWAY, MakeAgency, free_port
 from tests.walls.slots import operations
 from tests.walls.things import Things, furnish
 
@@ -27,7 +27,6 @@ HERE = Path(__file__).parent
 DOCUMENT = ROOT / "openapi" / "openapi.json"
 EXAMPLES = int(os.environ.get("OCTAVO_FUZZ_EXAMPLES", "25"))
 """Random requests to each operation; the examples and the boundaries come on top."""
-QUOTA_AWAY = "1000000000"
 SEED = os.environ.get("OCTAVO_FUZZ_SEED", "1")
 DEADLINE_S = 170 + EXAMPLES * 4
 REPLAYED = 0.5
@@ -67,7 +66,7 @@ async def served(settings: Settings, make_agency: MakeAgency, tmp_path: Path) ->
     served = Served(url, tmp_path / "api.log")
     process = Process(
         ["api"],
-        environment(settings, port=str(port), public_url=url, rate_limit_key=QUOTA_AWAY, rate_limit_agency=QUOTA_AWAY),
+        environment(settings, port=str(port), public_url=url, rate_limit_key=str(QUOTA_AWAY), rate_limit_agency=str(QUOTA_AWAY)),
         served.log,
     )
     await until_up(url)

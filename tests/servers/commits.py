@@ -10,19 +10,20 @@ from contextlib import asynccontextmanager
 from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
+from tests.servers.proxy import CHUNK_BYTES, Relay
+
 Cut = Literal["before the commit", "after the commit"]
 PROTOCOL_3 = 3 << 16
-CHUNK_BYTES = 65_536
 
 
-class CommitProxy:
+class CommitProxy(Relay):
     """Forwards to one server. Set `cut` and `mark`: the transaction that carries the mark loses its COMMIT, once."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self._upstream = (parts.hostname or "127.0.0.1", parts.port or 5432)
         self._parts = parts
-        self._tasks: set[asyncio.Task[None]] = set()
+        super().__init__()
         self.cut: Cut | None = None
         self.mark = b""
         self.lost = 0
@@ -40,14 +41,7 @@ class CommitProxy:
             asyncio.create_task(self._requests(reader, up_writer, last)),
             asyncio.create_task(self._answers(up_reader, writer, last)),
         }
-        self._tasks |= ways
-        _, going = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        for task in going:
-            task.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
-        self._tasks -= ways
-        up_writer.transport.abort()
-        writer.transport.abort()
+        await self.run(ways, up_writer, writer)
 
     async def _requests(self, reader: asyncio.StreamReader, up_writer: asyncio.StreamWriter, last: asyncio.Event) -> None:
         started = marked = False
@@ -77,18 +71,10 @@ class CommitProxy:
             writer.write(chunk)
             await writer.drain()
 
-    def cancel(self) -> None:
-        """End what is still going."""
-        for task in self._tasks:
-            task.cancel()
-
 
 @asynccontextmanager
 async def commit_proxy(url: str) -> AsyncIterator[tuple[CommitProxy, str]]:
     """Put a proxy before the server at `url`. Yields it, and the URL to use instead."""
     proxy = CommitProxy(url)
-    listener = await asyncio.start_server(proxy.connection, "127.0.0.1", 0)
-    yield proxy, proxy.url(listener.sockets[0].getsockname()[1])
-    listener.close()
-    proxy.cancel()
-    await asyncio.sleep(0)
+    async with proxy.listening() as port:
+        yield proxy, proxy.url(port)

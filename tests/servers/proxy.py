@@ -10,7 +10,43 @@ Mode = Literal["pass", "drop_response", "stall", "refuse"]
 CHUNK_BYTES = 65_536
 
 
-class DropProxy:
+class Relay:
+    """Two ways between a client and a server, which end together. What is lost on them is the business of who inherits it."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, ways: set[asyncio.Task[None]], *writers: asyncio.StreamWriter) -> None:
+        """Run until one way ends; then end the other and cut both connections."""
+        self._tasks |= ways
+        _, going = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        for task in going:
+            task.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+        self._tasks -= ways
+        for writer in writers:
+            writer.transport.abort()
+
+    def cancel(self) -> None:
+        """End what is still going."""
+        for task in self._tasks:
+            task.cancel()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[int]:
+        """Listen on a free port of loopback, which is yielded."""
+        listener = await asyncio.start_server(self.connection, "127.0.0.1", 0)
+        yield listener.sockets[0].getsockname()[1]
+        listener.close()
+        self.cancel()
+        await asyncio.sleep(0)
+
+    async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one client."""
+        raise NotImplementedError
+
+
+class DropProxy(Relay):
     """Forwards to one server. Set `mode` before a call; it holds for the requests that begin after it.
 
     `pass` forwards both ways; `drop_response` forwards the request and cuts when the answer comes; `stall` forwards the
@@ -20,7 +56,7 @@ class DropProxy:
     def __init__(self, upstream_url: str) -> None:
         parts = urlsplit(upstream_url)
         self._upstream = ("127.0.0.1", parts.port or 80)
-        self._tasks: set[asyncio.Task[None]] = set()
+        super().__init__()
         self.mode: Mode = "pass"
         self.dropped = 0
         self.url = ""
@@ -35,14 +71,7 @@ class DropProxy:
             asyncio.create_task(self._requests(reader, up_writer)),
             asyncio.create_task(self._answers(up_reader, writer)),
         }
-        self._tasks |= ways
-        _, going = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        for task in going:
-            task.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
-        self._tasks -= ways
-        up_writer.transport.abort()
-        writer.transport.abort()
+        await self.run(ways, up_writer, writer)
 
     async def _requests(self, reader: asyncio.StreamReader, up_writer: asyncio.StreamWriter) -> None:
         while chunk := await reader.read(CHUNK_BYTES):
@@ -59,19 +88,11 @@ class DropProxy:
             writer.write(chunk)
             await writer.drain()
 
-    def cancel(self) -> None:
-        """End what is still going."""
-        for task in self._tasks:
-            task.cancel()
-
 
 @asynccontextmanager
 async def drop_proxy(upstream_url: str) -> AsyncIterator[DropProxy]:
     """Put a proxy before the server at `upstream_url`; `proxy.url` is where to call instead."""
     proxy = DropProxy(upstream_url)
-    listener = await asyncio.start_server(proxy.connection, "127.0.0.1", 0)
-    proxy.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-    yield proxy
-    listener.close()
-    proxy.cancel()
-    await asyncio.sleep(0)
+    async with proxy.listening() as port:
+        proxy.url = f"http://127.0.0.1:{port}"
+        yield proxy
