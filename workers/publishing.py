@@ -12,7 +12,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from uuid import UUID
 
 import asyncpg
@@ -130,7 +129,7 @@ async def _begin(
                 armed = arm_if_ready(made, decision)
                 kept = made.handles != job.handles or made.steps_done != job.steps_done
                 change = change_of(job, armed, digest=made.digest)
-                starting.append(replace(change, handles=made.handles, steps_done=made.steps_done) if kept else change)
+                starting.append(change._replace(handles=made.handles, steps_done=made.steps_done) if kept else change)
                 tasks.append(made)
                 continue
         except Exception as error:

@@ -7,7 +7,6 @@ tried again, and an answer that cannot be written is written alone, as a questio
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from uuid import UUID
 
 import asyncpg
@@ -71,7 +70,7 @@ async def _one_by_one(context: Context, agency_id: UUID, changes: Sequence[Chang
     if len(changes) > 1:
         return [kept for change in changes for kept in await _tried(context, agency_id, [change])]
     (change,) = changes
-    asked = replace(change, decision=decide(change.before, Conflicting(reason), now()))
+    asked = change._replace(decision=decide(change.before, Conflicting(reason), now()))
     async with context.database.connection(Tenant(agency_id)) as db:
         return await record(db, agency_id, [asked])
 

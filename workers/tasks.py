@@ -8,7 +8,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -128,7 +128,7 @@ def _without_token(decision: Decision, job: Job, detail: str) -> Decision:
     if decision.work == "reconcile":
         return decide(decision.delivery, moves.SeenNothing(detail), job.at)
     error = problem("authorisation_lost", detail, "agency", retryable=False)
-    return replace(decide(decision.delivery, moves.Refused("unauthorized", error), job.at), account_lost=False)
+    return decide(decision.delivery, moves.Refused("unauthorized", error), job.at)._replace(account_lost=False)
 
 
 def arm_if_ready(task: Task, decision: Decision) -> Decision:
@@ -139,7 +139,7 @@ def arm_if_ready(task: Task, decision: Decision) -> Decision:
     task.handles = {**task.handles, **task.network.freeze(task.call()), DIGEST: task.digest}
     armed = decide(decision.delivery, moves.Armed(), task.job.at)
     task.delivery = armed.delivery
-    return replace(armed, emits=decision.emits + armed.emits)
+    return armed._replace(emits=decision.emits + armed.emits)
 
 
 async def do(context: Context, agency_id: UUID, task: Task, lease_ends: float) -> Change | None:
@@ -154,7 +154,7 @@ async def do(context: Context, agency_id: UUID, task: Task, lease_ends: float) -
             log.exception("task failed", extra={"publication_id": str(task.job.id)})
             event = _defect(task, error)
     decision = decide(task.delivery, event, task.clock.now())
-    return replace(change_of(task.job, decision, fence=task.fence), before=task.delivery)
+    return change_of(task.job, decision, fence=task.fence)._replace(before=task.delivery)
 
 
 def _defect(task: Task, error: Exception) -> Any:
@@ -206,7 +206,7 @@ async def _prepare(context: Context, agency_id: UUID, task: Task) -> Any:
             await store_handles(db, agency_id, task.job.id, task.handles, task.steps_done)
             if task.delivery.state != "preparing":
                 decision = decide(task.delivery, moves.StepDone(), task.clock.now())
-                await begin(db, agency_id, [replace(change_of(task.job, decision), before=task.delivery)])
+                await begin(db, agency_id, [change_of(task.job, decision)._replace(before=task.delivery)])
                 task.delivery = decision.delivery
     return None
 
@@ -226,7 +226,7 @@ async def _arm(context: Context, agency_id: UUID, task: Task) -> None:
         task.handles = {**task.handles, **task.network.freeze(task.call()), DIGEST: task.digest}
         decision = decide(task.delivery, moves.Armed(), task.clock.now())
         change = change_of(task.job, decision, digest=task.digest)
-        await begin(db, agency_id, [replace(change, before=task.delivery)])
+        await begin(db, agency_id, [change._replace(before=task.delivery)])
         await store_handles(db, agency_id, task.job.id, task.handles, task.steps_done)
     task.delivery = decision.delivery
 

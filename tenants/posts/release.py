@@ -1,6 +1,5 @@
 """What happens to an account's publications when the account stops or starts to work: held and released in bulk."""
 
-from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -39,7 +38,7 @@ async def release(db: Statements, agency_id: UUID, account_id: UUID, reasons: fr
             decision = decide(change.before, Released(reasons), now)
         except NotAllowed:
             continue
-        released.append(replace(change, decision=decision))
+        released.append(change._replace(decision=decision))
     await write(db, agency_id, released, now)
     return len(released)
 
@@ -47,7 +46,7 @@ async def release(db: Statements, agency_id: UUID, account_id: UUID, reasons: fr
 async def hold(db: Statements, agency_id: UUID, account_id: UUID, reason: str, now: datetime) -> int:
     """Block what is scheduled at an account that may not publish now. What a worker holds already is left to it."""
     held = [
-        replace(change, decision=decide(change.before, Held(reason), now))
+        change._replace(decision=decide(change.before, Held(reason), now))
         for change in await _changes(db, agency_id, account_id, ["scheduled", "retry_wait"])
     ]
     await write(db, agency_id, held, now)

@@ -10,9 +10,8 @@ docs/states.md draws it; reliability rests on these rules:
 - absence counts only after the network's settle time.
 """
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from tenants.posts.moves import (
     Accepted,
@@ -89,9 +88,8 @@ Proof = Literal["refused", "not_sent", "absent"]
 Actor = Literal["client", "agency", "integrator", "network", "octavo"]
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What the decisions are about: the moving columns of a Publication."""
+class Delivery(NamedTuple):
+    """What the decisions are about: the moving columns of a Publication, by their names."""
 
     state: str
     due_at: datetime | None = None
@@ -112,8 +110,7 @@ class NotAllowed(Exception):
     """The event does not fit the state; nothing changes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What is to be written. `duty` says when to come back: a time, or None for never."""
 
     delivery: Delivery
@@ -145,22 +142,22 @@ def _emit(state: str) -> tuple[str, ...]:
 
 def _retry(row: Delivery, error: dict[str, Any], at: datetime, outcome: Proof | None) -> Decision:
     if row.retries >= RETRIES_MAX:
-        return _end(replace(row, retries=row.retries + 1), "failed", error, outcome)
-    waiting = replace(row, state="retry_wait", next_at=at, retries=row.retries + 1, error=error, block_reason=None)
+        return _end(row._replace(retries=row.retries + 1), "failed", error, outcome)
+    waiting = row._replace(state="retry_wait", next_at=at, retries=row.retries + 1, error=error, block_reason=None)
     return Decision(_known(waiting), duty=at, attempt=outcome, emits=_emit("retry_wait"))
 
 
 def _known(row: Delivery) -> Delivery:
-    return replace(row, looks=0, unknown_since=None)
+    return row._replace(looks=0, unknown_since=None)
 
 
 def _end(row: Delivery, state: str, error: dict[str, Any] | None, outcome: Any = None, **more: Any) -> Decision:
-    ended = _known(replace(row, state=state, error=error, next_at=None, block_reason=None))
+    ended = _known(row._replace(state=state, error=error, next_at=None, block_reason=None))
     return Decision(ended, attempt=outcome, emits=_emit(state), **more)
 
 
 def _block(row: Delivery, reason: str, error: dict[str, Any] | None, outcome: Any = None, **more: Any) -> Decision:
-    blocked = _known(replace(row, state="blocked", block_reason=reason, error=error, next_at=None))
+    blocked = _known(row._replace(state="blocked", block_reason=reason, error=error, next_at=None))
     return Decision(blocked, attempt=outcome, emits=_emit("blocked"), **more)
 
 
@@ -178,8 +175,8 @@ def _need(row: Delivery, states: frozenset[str] | set[str]) -> None:
 
 def _scheduled(row: Delivery, event: Scheduled, _now: datetime) -> Decision:
     _need(row, SCHEDULABLE)
-    fresh = replace(
-        row, state="scheduled", due_at=event.at, next_at=None, retries=0, error=None, block_reason=None, resolution=None
+    fresh = row._replace(
+        state="scheduled", due_at=event.at, next_at=None, retries=0, error=None, block_reason=None, resolution=None
     )
     return Decision(fresh, duty=event.at, emits=_emit("scheduled"))
 
@@ -196,11 +193,11 @@ def _poison() -> dict[str, Any]:
 def _claimed(row: Delivery, event: Claimed, now: datetime) -> Decision:
     if row.state == "publishing":
         error = problem("worker_lost", "The worker ended during the call.", "octavo", retryable=False, maybe=True)
-        unknown = replace(row, state="outcome_unknown", error=error, unknown_since=now, looks=0, next_at=now)
+        unknown = row._replace(state="outcome_unknown", error=error, unknown_since=now, looks=0, next_at=now)
         return Decision(unknown, duty=now, attempt="unknown", emits=_emit("outcome_unknown"), work="reconcile")
     if row.state == "outcome_unknown":
         if event.starts >= STARTS_MAX:
-            return Decision(replace(row, state="needs_human", next_at=None), emits=_emit("needs_human"), evidence="poison")
+            return Decision(row._replace(state="needs_human", next_at=None), emits=_emit("needs_human"), evidence="poison")
         return Decision(row, duty=row.next_at or now, work="reconcile")
     if row.state == "unpublishing":
         if event.starts >= STARTS_MAX:
@@ -215,22 +212,22 @@ def _claimed(row: Delivery, event: Claimed, now: datetime) -> Decision:
     if row.due_at is not None and now - row.due_at > event.late_window and event.late_policy != "publish_late":
         detail = "Its time passed by more than the workspace allows; nothing was published."
         return _end(row, "missed", problem("missed", detail, "agency", retryable=event.late_policy == "ask"))
-    return Decision(replace(row, state="claimed", next_at=None), duty=now, work="publish")
+    return Decision(row._replace(state="claimed", next_at=None), duty=now, work="publish")
 
 
 def _step_done(row: Delivery, _event: StepDone, now: datetime) -> Decision:
     _need(row, {"claimed", "preparing"})
-    return Decision(replace(row, state="preparing"), duty=now)
+    return Decision(row._replace(state="preparing"), duty=now)
 
 
 def _armed(row: Delivery, _event: Armed, now: datetime) -> Decision:
     _need(row, {"claimed", "preparing"})
-    return Decision(replace(row, state="publishing", attempts=row.attempts + 1, error=None), duty=now, attempt="armed")
+    return Decision(row._replace(state="publishing", attempts=row.attempts + 1, error=None), duty=now, attempt="armed")
 
 
 def _accepted(row: Delivery, event: Accepted, now: datetime) -> Decision:
     _need(row, {"publishing"})
-    done = replace(row, external_id=event.external_id, external_url=event.external_url, published_at=now)
+    done = row._replace(external_id=event.external_id, external_url=event.external_url, published_at=now)
     return _end(done, "published", None, "published", evidence="the network's answer")
 
 
@@ -247,7 +244,7 @@ def _refused(row: Delivery, event: Refused, now: datetime) -> Decision:
         return _block(row, "permission", event.error, outcome)
     again = now + backoff(row.retries + 1, event.spread)
     if event.kind == "expired":
-        return replace(_retry(row, event.error, again, outcome), refresh_token=True)
+        return _retry(row, event.error, again, outcome)._replace(refresh_token=True)
     until = event.until or max(again, now + RATE_LIMIT_DEFAULT)
     return _retry(row, event.error, min(max(until, now), now + RATE_LIMIT_LONGEST), outcome)
 
@@ -255,8 +252,8 @@ def _refused(row: Delivery, event: Refused, now: datetime) -> Decision:
 def _not_deleted(row: Delivery, error: dict[str, Any], at: datetime, again: bool) -> Decision:
     """A deletion may be repeated, so an unknown outcome is only a delay; a refusal leaves the post published."""
     if again and row.retries < DELETIONS_MAX:
-        return Decision(replace(row, retries=row.retries + 1, next_at=at, error=error), duty=at)
-    return Decision(replace(row, state="published", next_at=None, error=error), emits=_emit("not_removed"))
+        return Decision(row._replace(retries=row.retries + 1, next_at=at, error=error), duty=at)
+    return Decision(row._replace(state="published", next_at=None, error=error), emits=_emit("not_removed"))
 
 
 def _not_sent(row: Delivery, event: NotSent, now: datetime) -> Decision:
@@ -270,13 +267,13 @@ def _not_sent(row: Delivery, event: NotSent, now: datetime) -> Decision:
 def _ambiguous(row: Delivery, event: Ambiguous, now: datetime) -> Decision:
     _need(row, {"publishing"})
     at = now + LOOKS[0]
-    unknown = replace(row, state="outcome_unknown", error=event.error, unknown_since=now, looks=0, next_at=at)
+    unknown = row._replace(state="outcome_unknown", error=event.error, unknown_since=now, looks=0, next_at=at)
     return Decision(unknown, duty=at, attempt="unknown", emits=_emit("outcome_unknown"))
 
 
 def _seen_there(row: Delivery, event: SeenThere, now: datetime) -> Decision:
     _need(row, {"outcome_unknown"})
-    done = replace(row, external_id=event.external_id, external_url=event.external_url, published_at=now, resolution="reconciled")
+    done = row._replace(external_id=event.external_id, external_url=event.external_url, published_at=now, resolution="reconciled")
     return _end(done, "published", None, "published", evidence=event.evidence)
 
 
@@ -284,28 +281,28 @@ def _seen_absent(row: Delivery, event: SeenAbsent, now: datetime) -> Decision:
     _need(row, {"outcome_unknown"})
     settled_at = (row.unknown_since or event.looked_at) + event.settle
     if event.looked_at < settled_at:
-        return Decision(replace(row, looks=row.looks + 1, next_at=settled_at), duty=settled_at)
+        return Decision(row._replace(looks=row.looks + 1, next_at=settled_at), duty=settled_at)
     error = problem("not_published", "The network proves that the call had no effect.", "network", retryable=True)
-    return replace(_retry(row, error, now, "absent"), evidence=event.evidence)
+    return _retry(row, error, now, "absent")._replace(evidence=event.evidence)
 
 
 def _seen_nothing(row: Delivery, event: SeenNothing, now: datetime) -> Decision:
     _need(row, {"outcome_unknown"})
     looks = row.looks + 1
     if looks >= len(LOOKS):
-        asked = replace(row, state="needs_human", looks=looks, next_at=None)
+        asked = row._replace(state="needs_human", looks=looks, next_at=None)
         return Decision(asked, emits=_emit("needs_human"), evidence=event.evidence)
     at = max(now + LOOKS[looks], event.retry_at or now)
-    return Decision(replace(row, looks=looks, next_at=at), duty=at)
+    return Decision(row._replace(looks=looks, next_at=at), duty=at)
 
 
 def _resolved(row: Delivery, event: Resolved, now: datetime) -> Decision:
     _need(row, {"needs_human", "outcome_unknown"})
     if event.published:
-        done = replace(row, external_url=event.external_url, published_at=now, resolution="person")
+        done = row._replace(external_url=event.external_url, published_at=now, resolution="person")
         return _end(done, "published", None, "published", evidence="a person looked")
     error = problem("not_published", "A person looked: it is not there.", "agency", retryable=True)
-    return _end(replace(row, resolution="person"), "failed", error, "absent", evidence="a person looked")
+    return _end(row._replace(resolution="person"), "failed", error, "absent", evidence="a person looked")
 
 
 def _retry_asked(row: Delivery, _event: RetryAsked, now: datetime) -> Decision:
@@ -315,18 +312,18 @@ def _retry_asked(row: Delivery, _event: RetryAsked, now: datetime) -> Decision:
 
 def _released(row: Delivery, event: Released, now: datetime) -> Decision:
     if row.state == "retry_wait" and "token" in event.reasons and (row.error or {}).get("class") == "token_expired":
-        return Decision(replace(row, next_at=now), duty=now)
+        return Decision(row._replace(next_at=now), duty=now)
     _need(row, {"blocked"})
     if row.block_reason not in event.reasons:
         raise NotAllowed(str(row.block_reason))
     at = max(row.due_at or now, now)
-    return Decision(replace(row, state="scheduled", block_reason=None, error=None), duty=at, emits=_emit("scheduled"))
+    return Decision(row._replace(state="scheduled", block_reason=None, error=None), duty=at, emits=_emit("scheduled"))
 
 
 def _conflicting(row: Delivery, event: Conflicting, _now: datetime) -> Decision:
     """What the network answered belongs to another publication: nothing can be believed, so a person looks."""
     error = problem("conflicting_answer", event.detail, "octavo", retryable=False, maybe=True)
-    asked = replace(row, state="needs_human", next_at=None, error=error)
+    asked = row._replace(state="needs_human", next_at=None, error=error)
     return Decision(asked, attempt="unknown" if row.state == "publishing" else None, emits=_emit("needs_human"))
 
 
@@ -339,7 +336,7 @@ def _deletion_asked(row: Delivery, _event: DeletionAsked, now: datetime) -> Deci
     _need(row, {"published"})
     if row.external_id is None:
         raise NotAllowed("published without a known id")
-    return Decision(replace(row, state="unpublishing", next_at=now, retries=0), duty=now, emits=_emit("unpublishing"))
+    return Decision(row._replace(state="unpublishing", next_at=now, retries=0), duty=now, emits=_emit("unpublishing"))
 
 
 def _deleted(row: Delivery, _event: Deleted, _now: datetime) -> Decision:

@@ -1,6 +1,5 @@
 """The publishing protocol as a state machine against a world that keeps its own ledger."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -200,7 +199,7 @@ def test_a_look_counts_only_if_it_began_after_the_settle_time_that_follows_the_c
 def test_an_outage_of_the_token_endpoint_is_outwaited_and_not_counted_as_failure() -> None:
     row, moment = Delivery("claimed", due_at=START), START
     while moment < START + WINDOW:
-        decision = decide(replace(row, state="claimed"), moves.Refused("expired", ERROR), moment)
+        decision = decide(row._replace(state="claimed"), moves.Refused("expired", ERROR), moment)
         assert decision.delivery.state == "retry_wait"
         row, moment = decision.delivery, decision.duty or moment
     assert row.retries < 100
@@ -210,7 +209,7 @@ def test_a_fresh_token_wakes_only_what_waits_for_one() -> None:
     waiting = Delivery("retry_wait", next_at=START + WINDOW, error=problem("token_expired", "x", "octavo", retryable=True))
     assert decide(waiting, moves.Released(frozenset({"token"})), START).duty == START
     with pytest.raises(NotAllowed):
-        decide(replace(waiting, error=ERROR), moves.Released(frozenset({"token"})), START)
+        decide(waiting._replace(error=ERROR), moves.Released(frozenset({"token"})), START)
 
 
 def test_an_answer_that_contradicts_what_is_known_is_a_question_to_a_person() -> None:
@@ -249,7 +248,7 @@ def test_a_deletion_that_is_refused_leaves_the_post_published() -> None:
     row = Delivery("unpublishing", external_id="1", published_at=START)
     assert decide(row, moves.Refused("forbidden", ERROR), START).delivery.state == "published"
     assert decide(row, moves.NotSent(ERROR), START).delivery.state == "unpublishing"
-    assert decide(replace(row, retries=states.DELETIONS_MAX), moves.NotSent(ERROR), START).delivery.state == "published"
+    assert decide(row._replace(retries=states.DELETIONS_MAX), moves.NotSent(ERROR), START).delivery.state == "published"
 
 
 @pytest.mark.parametrize(
