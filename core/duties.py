@@ -151,11 +151,13 @@ a look: joined, it compares each row with each lease."""
 CLAIM_OF_FEW = CLAIM.format(due=DUE, size=TURN_SIZE)
 CLAIM_OF_MANY = CLAIM.format(due=DUE_OF_MANY, size=TURN_SIZE)
 FOUND = f"""
-select (select count(*) from (
-    select from duties where kind = $1 and state = 'waiting' and due_at <= now() - $2::interval limit {FEW}) d) due,
-  exists (select 1 from duties where kind = $1 and state = 'leased' and lease_until < now()) lost,
-  (select count(*) from duties where kind = $1 and state = 'leased' and not started) queued
+select lost.there lost, queued.many queued, case when queued.many > $3 then 0 else (
+    select count(*) from (
+      select from duties where kind = $1 and state = 'waiting' and due_at <= now() - $2::interval limit {FEW}) d) end due
+from (select exists (select 1 from duties where kind = $1 and state = 'leased' and lease_until < now()) there) lost,
+  (select count(*) many from duties where kind = $1 and state = 'leased' and not started) queued
 """
+"""What there is to claim; nothing is counted while the queue is fuller than $3."""
 NEXT_DUE = "select min(due_at) from duties where kind = $1 and state = 'waiting'"
 FENCED = """
 where d.agency_id = current_agency() and d.kind = $1 and d.subject_id = any($2::uuid[])
@@ -224,8 +226,8 @@ async def claim(
     in the broker would only age, and stand before whoever's turn comes next. In the order in which they are to be handed on:
     by turns, and in a turn the smaller parts first.
     """
-    found = await db.fetchrow(FOUND, kind, late)
-    if not found["lost"] and (not found["due"] or found["queued"] > queued_max * REFILL):
+    found = await db.fetchrow(FOUND, kind, late, int(queued_max * REFILL))
+    if not found["lost"] and not found["due"]:
         return []
     async with db.transaction():
         await db.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"octavo-claim-{kind}")

@@ -130,7 +130,7 @@ class Settings(BaseSettings):
     worker_calls_in_flight: int = Field(256, ge=1, le=10_000, description="Network calls that one worker process keeps in the air.")
     batch_size: int = Field(50, ge=1, le=500, description="Duties in one message.")
     duties_queued: int = Field(
-        200,
+        400,
         ge=1,
         le=100_000,
         description="Duties of one kind that may wait in the broker, over all workers. More would not be faster, and an "

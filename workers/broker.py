@@ -20,6 +20,8 @@ Wire = list[list[Any]]
 """A batch on the wire: [agency, subject, fence] per duty; UUIDs as text."""
 POLL_MS = 50
 """How often an idle Redis consumer asks; Dramatiq's default of 1 s would be the lateness of every post."""
+WOKEN_MS = 1_000
+"""The same for PostgreSQL and RabbitMQ, which wake their consumers themselves: six of them asking all the time cost a tenth."""
 SEND_DEADLINE_S = 5
 
 
@@ -45,6 +47,11 @@ def make_broker(url: str, runtime: dramatiq.Middleware) -> dramatiq.Broker:
     else:
         raise SystemExit("OCTAVO_BROKER_URL begins with postgresql://, redis:// or amqp://")
     return broker
+
+
+def wait_ms(url: str) -> int:
+    """How long an idle consumer of `url`'s broker waits before it looks again."""
+    return POLL_MS if urlsplit(url).scheme in {"redis", "rediss"} else WOKEN_MS
 
 
 def write_batch(claimed: Sequence[Claimed]) -> Wire:

@@ -14,7 +14,7 @@ from dramatiq.middleware.asyncio import AsyncIO
 from core import garbage
 from core.duties import Claimed
 from core.settings import Settings
-from workers.broker import POLL_MS, declare_all, make_broker
+from workers.broker import declare_all, make_broker, wait_ms
 from workers.context import Context, open_context
 from workers.duties import run_batch
 from workers.late import take_late
@@ -89,7 +89,8 @@ def work(settings: Settings) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    worker = dramatiq.Worker(broker, worker_threads=settings.worker_threads, worker_timeout=POLL_MS)
+    idle_ms = wait_ms(settings.effective_broker_url)
+    worker = dramatiq.Worker(broker, worker_threads=settings.worker_threads, worker_timeout=idle_ms)
     worker.start()
     garbage.settle()
     log.info("worker is up")
