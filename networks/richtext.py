@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-import regex  # type: ignore[import-untyped]  # it ships no types, and its stubs are not installed
-
+from core.patterns import GRAPHEME, pattern
 from networks.base import Draft, Finding, Media
 
 COLLECTION = "app.bsky.feed.post"
@@ -39,26 +38,23 @@ CLOCK_BITS = 10
 2026-11)."""
 MICROSECONDS = 1_000_000
 
-LANGUAGE = regex.compile(r"[a-zA-Z]{2,8}(?:-[a-zA-Z0-9]{1,8}){0,4}")
-GRAPHEME = regex.compile(r"\X")
-LINK = regex.compile(r"(?i)(?<![\p{L}\p{N}])https?://[^\s<>\"/?#.][^\s<>\"]*")
-MENTION = regex.compile(
-    r"(?i)(?<![^\s(])@((?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)(?![a-z0-9-])"
-)
-TAG = regex.compile(r"(?<!\S)[#＃](?!\uFE0F)(\S+)")
-CLOSING = regex.compile(r"\p{P}+\Z")
+LANGUAGE = r"[a-zA-Z]{2,8}(?:-[a-zA-Z0-9]{1,8}){0,4}"
+LINK = r"(?i)(?<![\p{L}\p{N}])https?://[^\s<>\"/?#.][^\s<>\"]*"
+MENTION = r"(?i)(?<![^\s(])@((?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)(?![a-z0-9-])"
+TAG = r"(?<!\S)[#＃](?!\uFE0F)(\S+)"
+CLOSING = r"\p{P}+\Z"
 AFTER_LINK = ".,;:!?'\"»”’…"
 BRACKETS = {")": "(", "]": "["}
 
 
 def graphemes(text: str) -> int:
     """Count what a person sees as characters: extended grapheme clusters."""
-    return sum(1 for _ in GRAPHEME.finditer(text)) if not text.isascii() or "\r" in text else len(text)
+    return sum(1 for _ in pattern(GRAPHEME).finditer(text)) if not text.isascii() or "\r" in text else len(text)
 
 
 def mentioned_handles(text: str) -> list[str]:
     """List the handles that a text mentions, in lower case, each once, in order."""
-    return list(dict.fromkeys(match[1].lower() for match in MENTION.finditer(text) if len(match[1]) <= HANDLE_LENGTH_MAX))
+    return list(dict.fromkeys(match[1].lower() for match in pattern(MENTION).finditer(text) if len(match[1]) <= HANDLE_LENGTH_MAX))
 
 
 def facets(text: str, dids: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -83,7 +79,7 @@ Span = tuple[int, int, dict[str, str]]
 
 
 def _links(text: str) -> Iterator[Span]:
-    for match in LINK.finditer(text):
+    for match in pattern(LINK).finditer(text):
         uri = match[0]
         while uri[-1] in AFTER_LINK or (uri[-1] in BRACKETS and uri.count(uri[-1]) > uri.count(BRACKETS[uri[-1]])):
             uri = uri[:-1]
@@ -92,15 +88,15 @@ def _links(text: str) -> Iterator[Span]:
 
 
 def _mentions(text: str, dids: Mapping[str, str]) -> Iterator[Span]:
-    for match in MENTION.finditer(text):
+    for match in pattern(MENTION).finditer(text):
         did = dids.get(match[1].lower())
         if did is not None:
             yield match.start(), match.end(), {"$type": "app.bsky.richtext.facet#mention", "did": did}
 
 
 def _tags(text: str) -> Iterator[Span]:
-    for match in TAG.finditer(text):
-        tag = CLOSING.sub("", match[1])
+    for match in pattern(TAG).finditer(text):
+        tag = pattern(CLOSING).sub("", match[1])
         if tag and not tag.isdigit() and len(tag.encode()) <= TAG_BYTES_MAX and graphemes(tag) <= TAG_GRAPHEMES_MAX:
             yield match.start(), match.start(1) + len(tag), {"$type": "app.bsky.richtext.facet#tag", "tag": tag}
 
@@ -138,7 +134,7 @@ def text_findings(draft: Draft) -> Iterator[Finding]:
     languages = draft.options.get("langs")
     if languages is None:
         return
-    if not isinstance(languages, list) or not all(isinstance(one, str) and LANGUAGE.fullmatch(one) for one in languages):
+    if not isinstance(languages, list) or not all(isinstance(one, str) and pattern(LANGUAGE).fullmatch(one) for one in languages):
         yield Finding("option_invalid", "error", "/options/langs", "Languages are a list of codes like de or en-GB.")
     elif len(languages) > LANGUAGES_MAX:
         yield Finding("option_invalid", "error", "/options/langs", "Too many languages.", LANGUAGES_MAX, len(languages))

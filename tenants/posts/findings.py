@@ -11,8 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
-import regex  # type: ignore[import-untyped]  # it ships no types, and its stubs are not installed
-
+from core.patterns import GRAPHEME, pattern
 from networks.base import Capabilities, Draft, Finding, Network, TextRule
 from tenants.posts.drafts import REFUSING, Content
 from tenants.posts.rows import instant
@@ -24,9 +23,8 @@ DAY = timedelta(hours=24)
 
 LINK = re.compile(r"(?i)\bhttps?://[^\s<>\"]+")
 PLAIN_HTTP = re.compile(r"(?i)\bhttp://[^\s<>\"]+")
-HASHTAG = regex.compile(r"(?<![\p{L}\p{N}_&/])[#＃][\p{L}\p{N}_]*\p{L}[\p{L}\p{N}_]*")
-MENTION = regex.compile(r"(?<![\p{L}\p{N}_./@])@[\p{L}\p{N}_][\p{L}\p{N}_.-]*")
-GRAPHEME = regex.compile(r"\X")
+HASHTAG = r"(?<![\p{L}\p{N}_&/])[#＃][\p{L}\p{N}_]*\p{L}[\p{L}\p{N}_]*"
+MENTION = r"(?<![\p{L}\p{N}_./@])@[\p{L}\p{N}_][\p{L}\p{N}_.-]*"
 
 FIXES: Mapping[str, str] = {
     "empty": "Write a text, or add a file.",
@@ -175,7 +173,7 @@ def length_of(text: str, unit: str) -> int:
     if unit == "utf8_bytes":
         return len(text.encode(errors="surrogatepass"))
     if unit == "graphemes":
-        return sum(1 for _ in GRAPHEME.finditer(text))
+        return sum(1 for _ in pattern(GRAPHEME).finditer(text))
     return len(text)
 
 
@@ -196,7 +194,7 @@ def _tags(text: str, rule: TextRule, title: str) -> Iterator[tuple[Finding, Seve
         ("too_many_hashtags", HASHTAG, rule.hashtags_max, "hashtags"),
         ("too_many_mentions", MENTION, rule.mentions_max, "mentions"),
     ):
-        count = len(form.findall(text)) if most is not None else 0
+        count = len(pattern(form).findall(text)) if most is not None else 0
         if most is not None and count > most:
             yield Finding(code, "warning", "/text", f"{title} takes fewer {what}.", most, count), "warning"
 
