@@ -86,7 +86,7 @@ class Scheduler:
         for kind in QUEUES:
             claimed = await duties.claim(db, kind, CLAIM_MAX, self.settings.lease, self.settings.duties_queued)
             if claimed:
-                metrics.CLAIMED.labels(kind).inc(len(claimed))
+                metrics.claimed(kind, len(claimed))
                 await self._hand_on(db, kind, claimed)
                 total += len(claimed)
         if total == 0:
