@@ -4,7 +4,7 @@ set -eu
 
 case "${1:-}" in
     api) exec python -m api ;;
-    worker | scheduler) exec python -m workers "$1" ;;
+    worker | scheduler | all) exec python -m workers "$1" ;;
     migrate) exec python -m migrations ;;
     tenants) shift && exec python -m tenants "$@" ;;
     alive)
@@ -17,7 +17,7 @@ link.request("GET", "/livez", headers={"Host": name})
 raise SystemExit(link.getresponse().status != 200)'
         ;;
     *)
-        echo "say which part: api | worker | scheduler | migrate | tenants ARGUMENTS | alive" >&2
+        echo "say which part: api | worker | scheduler | all | migrate | tenants ARGUMENTS | alive" >&2
         exit 64
         ;;
 esac

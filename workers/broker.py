@@ -25,25 +25,26 @@ WOKEN_MS = 1_000
 SEND_DEADLINE_S = 5
 
 
-def make_broker(url: str, runtime: dramatiq.Middleware) -> dramatiq.Broker:
+def make_broker(url: str) -> dramatiq.Broker:
     """Make the broker that `url` names: postgresql://, redis:// or amqp:// (with publisher confirms).
 
-    Each library is imported only where it is used: together they are forty megabytes in every process.
+    None has middleware: nothing is retried or aged, and the event loop that actors run on is `workers.runtime`'s. Each library
+    is imported only where it is used: together they are forty megabytes in every process.
     """
     scheme = urlsplit(url).scheme
     broker: dramatiq.Broker
     if scheme in {"postgresql", "postgres"}:
         from dramatiq_postgres import PostgresBroker
 
-        broker = PostgresBroker(url=url, results=False, poll_interval=1.0, middleware=[runtime])
+        broker = PostgresBroker(url=url, results=False, poll_interval=1.0, middleware=[])
     elif scheme in {"redis", "rediss"}:
         from dramatiq.brokers.redis import RedisBroker
 
-        broker = RedisBroker(url=url, middleware=[runtime], namespace="octavo")
+        broker = RedisBroker(url=url, middleware=[], namespace="octavo")
     elif scheme in {"amqp", "amqps"}:
         from dramatiq.brokers.rabbitmq import RabbitmqBroker
 
-        broker = RabbitmqBroker(url=url, confirm_delivery=True, middleware=[runtime])
+        broker = RabbitmqBroker(url=url, confirm_delivery=True, middleware=[])
     else:
         raise SystemExit("OCTAVO_BROKER_URL begins with postgresql://, redis:// or amqp://")
     return broker

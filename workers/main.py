@@ -1,4 +1,4 @@
-"""The two processes: `python -m workers worker` and `python -m workers scheduler`."""
+"""The processes: `python -m workers worker`, `python -m workers scheduler`, and `python -m workers all` for both in one."""
 
 import uvloop
 
@@ -8,16 +8,16 @@ from core.settings import get_settings
 
 
 def main(role: str) -> None:
-    """Start one of the two. Each imports only what it needs: the scheduler stays small."""
+    """Start one of them. Each imports only what it needs: the scheduler stays small."""
     settings = get_settings()
     configure(settings)
     metrics.serve(settings)
     uvloop.install()
-    if role == "worker":
-        from workers.worker import work
-
-        work(settings)
-    else:
+    if role == "scheduler":
         from workers.scheduler import schedule
 
         schedule(settings)
+    else:
+        from workers.worker import work
+
+        work(settings, scheduling=role == "all")

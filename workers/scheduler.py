@@ -13,7 +13,6 @@ from typing import Any
 
 import asyncpg
 import dramatiq
-from dramatiq.middleware.asyncio import AsyncIO
 
 from core import duties, garbage, metrics
 from core.clock import now
@@ -131,7 +130,7 @@ async def _nothing(_kind: str, _claimed: list[Claimed]) -> None:
 
 def schedule(settings: Settings) -> None:
     """Claim and hand on until SIGTERM."""
-    broker = make_broker(settings.effective_broker_url, AsyncIO())
+    broker = make_broker(settings.effective_broker_url)
     scheduler = Scheduler(settings, declare_all(broker, _nothing))
 
     async def run() -> None:

@@ -1,4 +1,7 @@
-"""The real processes over each broker: work gets done, /readyz tells the truth, and SIGTERM leaves nothing unknown."""
+"""The real processes over each broker: work gets done, /readyz tells the truth, and SIGTERM leaves nothing unknown.
+
+Worker and scheduler are two processes over every broker, and one over the default broker too, as `make run` has it.
+"""
 
 import asyncio
 import os
@@ -24,12 +27,16 @@ HEARTBEAT_S = 0.5
 
 
 class House:
-    """API in process, worker and scheduler as processes, one connected account."""
+    """API in process, worker and scheduler as one process or two, one connected account."""
 
     def __init__(self, app: Any, agency: TestAgency, processes: dict[str, Process]) -> None:
         self.app, self.agency, self.processes = app, agency, processes
         self.base = f"/v1/workspaces/{encode('wsp', agency.workspace.id)}"
         self.account = ""
+
+    async def connect(self, client: httpx2.AsyncClient) -> None:
+        body = {"network": "sandbox", "credentials": {"handle": "load-house"}, "targets": "all"}
+        self.account = (await client.post(f"{self.base}/connect-sessions", json=body)).json()["accounts"][0]["id"]
 
     async def readyz(self) -> tuple[int, dict[str, Any]]:
         async with client_of(self.app, None) as anybody:
@@ -62,17 +69,23 @@ class House:
         return found
 
 
-@pytest.fixture(params=list(BROKERS))
+APART = ("worker", "scheduler")
+TOGETHER = ("all",)
+HOUSES = {**{broker: (broker, APART) for broker in BROKERS}, "all-postgresql": ("postgresql", TOGETHER)}
+
+
+@pytest.fixture(params=list(HOUSES))
 async def house(
     request: pytest.FixtureRequest, settings: Settings, make_agency: MakeAgency, tmp_path: Path
 ) -> AsyncIterator[House]:
     """Everything up, over one of the brokers."""
     from api.app import create_app
 
-    here, start = BROKERS[request.param]
+    name, roles = HOUSES[request.param]
+    here, start = BROKERS[name]
     if not here():
-        assert not MUST_RUN, f"{request.param} is not installed"
-        pytest.skip(f"{request.param} is not installed")
+        assert not MUST_RUN, f"{name} is not installed"
+        pytest.skip(f"{name} is not installed")
     with ExitStack() as stack:
         network = stack.enter_context(fake_network(tmp_path / "ledger", seed=7, faults=0, list_faults=0))
         broker = stack.enter_context(start())
@@ -82,13 +95,12 @@ async def house(
         app = create_app(settings)
         async with app.router.lifespan_context(app):
             agency = await make_agency("House")
-            processes = {role: Process(["workers", role], env, tmp_path / f"{role}.log") for role in ("worker", "scheduler")}
+            processes = {role: Process(["workers", role], env, tmp_path / f"{role}.log") for role in roles}
             for process in processes.values():
                 stack.callback(process.stop)
             built = House(app, agency, processes)
             async with client_of(app, agency.key) as client:
-                body = {"network": "sandbox", "credentials": {"handle": "load-house"}, "targets": "all"}
-                built.account = (await client.post(f"{built.base}/connect-sessions", json=body)).json()["accounts"][0]["id"]
+                await built.connect(client)
             await built.until_ready(200)
             yield built
 
@@ -111,11 +123,12 @@ async def test_a_post_for_now_goes_out_over_every_broker_and_a_stop_leaves_nothi
 
 
 async def test_readyz_turns_red_when_no_worker_consumes_and_names_the_oldest_due_publication(house: House) -> None:
-    house.processes["worker"].kill()
+    worker = next(iter(house.processes.values()))
+    worker.kill()
     async with client_of(house.app, house.agency.key) as client:
         post = await house.post(client, "nobody is there")
         checks = await house.until_ready(503)
         assert checks["workers"]["ok"] is False
         assert checks["publishing"]["oldest_due"]["publication"] == post["publications"][0]["id"]
-    house.processes["worker"].start()
+    worker.start()
     await house.until_ready(200)
