@@ -79,7 +79,7 @@ class Side:
         """Start what a first post needs: on both sides HTTP is up too."""
         if self.project:
             self.port = free_port()
-            self.parts = self.world.start("api", "worker", "scheduler", port=self.port)
+            self.parts = self.world.start("api", "worker", port=self.port)
         else:
             app, self.port = self.world.bare_app("a")
             p0 = self.world.household.start("p0", ["-m", "bench.baselines.p0"], self.world.bare_environment())

@@ -26,7 +26,8 @@ from migrations.run import migrate
 NAME = "bench"
 QUOTA_AWAY = "1000000000"
 """The rate limits count every request of the bench, and refuse none."""
-PROJECT = {"api": ("-m", "api"), "worker": ("-m", "workers", "worker"), "scheduler": ("-m", "workers", "scheduler")}
+PROJECT = {"api": ("-m", "api"), "worker": ("-m", "workers", "all")}
+"""What `make run` and the Procfile start: the worker has its scheduler in it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """`make run`: the whole of Octavo on one machine, out of one command.
 
-Starts the embedded PostgreSQL (or takes OCTAVO_DATABASE_URL), migrates, starts API, worker and scheduler as processes
-of their own, makes a demo agency at the first start, prints how to publish a first post, and stays up with one log.
+Starts the embedded PostgreSQL (or takes OCTAVO_DATABASE_URL), migrates, starts the API and a worker with its scheduler
+as processes of their own, makes a demo agency at the first start, prints how to publish a first post, and stays up with one log.
 Everything it starts it stops, in order and by process id; when one part dies, all of it ends with an error.
 """
 
@@ -26,10 +26,9 @@ from core.settings import Settings
 
 STARTED_IN_ORDER = {
     "api": ("-m", "api"),
-    "scheduler": ("-m", "workers", "scheduler"),
-    "worker": ("-m", "workers", "worker"),
+    "worker": ("-m", "workers", "all"),
 }
-"""Stopped in this order too: no new work, then no new claims, then the calls in flight may finish."""
+"""Stopped in this order too: no new work, then no new claims while the calls in flight may finish."""
 READY_DEADLINE_S = 90.0  # a cold start on a slow, busy machine, with room
 POLL_S = 0.1
 DATABASE_LOOK_S = 2.0
@@ -39,7 +38,7 @@ KILL_AFTER_S = 5.0  # beyond the grace that the processes give themselves
 LINE_BYTES_MAX = 1 << 20
 QUOTA = "100000"  # a minute: who tries how fast it is on his own machine is in nobody's way
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-COLOURS = {"api": 36, "worker": 32, "scheduler": 35, "migrate": 33, "octavo": 1}
+COLOURS = {"api": 36, "worker": 32, "migrate": 33, "octavo": 1}
 
 Environment = dict[str, str]
 _libc = ctypes.CDLL(None)
