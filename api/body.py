@@ -6,7 +6,8 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Request, Response
@@ -14,6 +15,12 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from core.errors import Fault, InvalidInput, Malformed, Problem, UnsupportedMedia, token
+
+if TYPE_CHECKING:
+    import asyncpg
+    from sqlmodel.ext.asyncio.session import AsyncSession
+
+    from tenants.agencies.keys import PresentedKey
 
 DEPTH_MAX = 32
 """Nesting of arrays and objects; our deepest schema needs 6."""
@@ -118,7 +125,13 @@ class RequestTimeout(Problem):
 
 
 class StrictRequest(Request):
-    """A request whose JSON is read strictly."""
+    """A request whose JSON is read strictly, and what was begun for it (api/dependencies.py)."""
+
+    key: "PresentedKey | None" = None
+    opened_session: "AsyncSession | None" = None
+    opened_bare: "asyncpg.Connection | None" = None
+    ends: AsyncExitStack
+    """Ends what was begun: commits after an answer, and rolls back after an error."""
 
     async def json(self) -> Any:
         """Parse the body strictly, once."""
@@ -144,7 +157,8 @@ class StrictRoute(APIRoute):
                 _check_query(strict, known)
             if not streams and request.method not in WITHOUT_BODY:
                 await _read(strict, wants_body=wants_body)
-            return await handler(strict)
+            async with AsyncExitStack() as strict.ends:
+                return await handler(strict)
 
         return handle
 
