@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -24,6 +24,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from core.db import raw
 from core.errors import Conflict, Malformed, Problem, Unprocessable
+from tenants.idempotency.records import UNLESS_KEPT, Record, check_written
 from tenants.permissions import Actor, Permission
 
 KEY_FORM = re.compile(r'^(?:"([\x21\x23-\x5b\x5d-\x7e]{1,255})"|([\x21\x23-\x5b\x5d-\x7e]{1,255}))$')
@@ -35,9 +36,6 @@ select l.locked, r.fingerprint, r.status, r.headers::text headers, r.body
 from (select pg_try_advisory_xact_lock(hashtextextended($3, 7)) locked) l
 left join idempotency_records r on r.agency_id = $1 and r.key = $2 and r.expires_at > now()
 """
-UNLESS_KEPT = """on conflict (agency_id, key) do update set fingerprint = excluded.fingerprint, expires_at = excluded.expires_at,
-  status = excluded.status, headers = excluded.headers, body = excluded.body, created_at = now() where r.expires_at <= now()"""
-"""A record that lives is never written over; see `_check_written`."""
 STORE = f"""
 insert into idempotency_records as r (agency_id, key, fingerprint, expires_at, status, headers, body)
 values ($1, $2, $3, now() + $4::interval, $5, $6, $7)
@@ -57,6 +55,11 @@ select $1, x.key, x.print, now() + $2::interval, x.status, x.headers::jsonb, x.b
 from unnest($3::text[], $4::bytea[], $5::int[], $6::text[], $7::bytea[]) x(key, print, status, headers, body)
 {UNLESS_KEPT}
 """
+
+
+def _count(tag: str) -> int:
+    """How many rows an INSERT wrote."""
+    return int(tag.rpartition(" ")[2])
 
 
 @dataclass(slots=True)
@@ -119,13 +122,27 @@ def _require_for_replay(request: Request, body: Any) -> None:
         actor.require(Permission.POST_SCHEDULE)
 
 
-def _check_written(tag: str, count: int) -> None:
-    """Undo the work when another request with the same key has committed since this one looked.
+class Answer(NamedTuple):
+    """What a write answers, ready to be stored and to be sent."""
 
-    A statement looks at what was committed before it waited for its lock, so the lock alone does not tell: the record does.
-    """
-    if tag != f"INSERT 0 {count}":
-        raise Conflict(code="idempotency_in_flight", headers={"Retry-After": "1"})
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @classmethod
+    def of(cls, body: bytes | None, *, status: int = 200, location: str | None = None, etag: int | None = None) -> "Answer":
+        """Put it together. `body` is JSON already; None is an empty answer."""
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        if location is not None:
+            headers["Location"] = location
+        if etag is not None:
+            headers["ETag"] = f'"{etag}"'
+        return cls(status, headers, body or b"")
+
+    @property
+    def response(self) -> Response:
+        """The answer as it is sent."""
+        return Response(self.body, status_code=self.status, headers=self.headers)
 
 
 class Idempotency:
@@ -155,11 +172,18 @@ class Idempotency:
         headers = orjson.loads(row["headers"]) | {"Idempotent-Replayed": "true"}
         raise Replay(Response(row["body"], status_code=row["status"], headers=headers))
 
-    async def _store(self, status: int, headers: dict[str, str], body: bytes) -> None:
+    def record(self, answer: Answer) -> Record | None:
+        """What is stored of `answer`; None where the request has no key."""
+        if self.key is None:
+            return None
         keep = KEEP_POSTS if "/posts" in self.request.url.path else KEEP
-        text = orjson.dumps(headers).decode()
-        written = await self.db.execute(STORE, self.agency_id, self.key, self._print, keep, status, text, body)
-        _check_written(written, 1)
+        return Record(self.key, self._print, keep, answer.status, orjson.dumps(answer.headers).decode(), answer.body)
+
+    async def _store(self, answer: Answer) -> None:
+        record = self.record(answer)
+        if record is not None:
+            written = await self.db.execute(STORE, self.agency_id, *record)
+            check_written(_count(written))
 
     async def items(self, path: str, bodies: Sequence[Any]) -> list[Item]:
         """Take the keys of a batch's items (`key:0`, `key:1`, ...), each as if it had come alone to `POST path`.
@@ -199,7 +223,7 @@ class Idempotency:
         keys, prints, statuses, headers, bodies = (list(column) for column in zip(*fresh, strict=True))
         texts = [orjson.dumps(one).decode() for one in headers]
         written = await self.db.execute(STORE_ITEMS, self.agency_id, KEEP_POSTS, keys, prints, statuses, texts, bodies)
-        _check_written(written, len(fresh))
+        check_written(_count(written), len(fresh))
 
     async def respond(
         self,
@@ -210,23 +234,17 @@ class Idempotency:
         etag: int | None = None,
     ) -> Response:
         """Store the answer with the effect and give it back. `model` None is an empty answer; bytes are JSON already."""
-        body = b"" if model is None else model if isinstance(model, bytes) else model.model_dump_json().encode()
-        headers: dict[str, Any] = {"Content-Type": "application/json"} if model is not None else {}
-        if location is not None:
-            headers["Location"] = location
-        if etag is not None:
-            headers["ETag"] = f'"{etag}"'
-        if self.key is not None:
-            await self._store(status, headers, body)
-        return Response(body, status_code=status, headers=headers)
+        body = model.model_dump_json().encode() if isinstance(model, BaseModel) else model
+        answer = Answer.of(body, status=status, location=location, etag=etag)
+        await self._store(answer)
+        return answer.response
 
     async def respond_secret(self, model: BaseModel, *, status: int, location: str) -> Response:
         """Answer with a `key` that is shown once: the record remembers that it happened, and never held the secret."""
-        headers = {"Content-Type": "application/json", "Location": location}
         if self.key is not None:
             hidden = model.model_dump(mode="json") | {"key": None}
-            await self._store(status, headers, orjson.dumps(hidden))
-        return Response(model.model_dump_json().encode(), status_code=status, headers=headers)
+            await self._store(Answer.of(orjson.dumps(hidden), status=status, location=location))
+        return Answer.of(model.model_dump_json().encode(), status=status, location=location).response
 
 
 class Apart:

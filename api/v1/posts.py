@@ -9,6 +9,7 @@ from pydantic import Field
 
 from api.conditions import IfMatch, IfMatchRequired
 from api.dependencies import Bare, IdemBare, can_bare
+from api.idempotency import Answer
 from api.pagination import Page, PageQuery, page_of, read_cursor
 from api.routing import v1
 from core.clock import now
@@ -68,10 +69,12 @@ async def create_post(
     """
     if body.schedule is not None:
         actor.require(Permission.POST_SCHEDULE)
-    new = await service.create_post(db, actor, request.app.state.networks, workspace_id, body, now())
+    new = await service.plan_post(db, actor, request.app.state.networks, workspace_id, body, now())
     read = rows.post(new.row, new.publications, actor)
     location = f"/v1/workspaces/{encode('wsp', workspace_id)}/posts/{read['id']}"
-    return await idem.respond(orjson.dumps(read), status=201, location=location, etag=1)
+    answer = Answer.of(orjson.dumps(read), status=201, location=location, etag=1)
+    await service.store_post(db, actor, new, idem.record(answer))
+    return answer.response
 
 
 @router.post(PATH + "/validate", response_model=ValidationRead, summary="Validate a post")

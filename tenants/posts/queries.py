@@ -11,6 +11,7 @@ import asyncpg
 
 from core.duties import Statements
 from core.errors import Missing
+from tenants.idempotency.records import UNLESS_KEPT
 from tenants.permissions import Actor, owned_sql
 
 POST_COLUMNS = """p.id, p.workspace_id, p.state, p.text, p.media::text media, p.due_at, p.local_at, p.time_zone,
@@ -28,7 +29,7 @@ where w.agency_id = $1 and w.id = $2
 ACCOUNTS = """
 select id, network, state, external_id, name, handle from accounts where {owned} and id = any($3::uuid[])
 """
-INSERT = """
+CREATED = """
 with post as (
   insert into posts (agency_id, workspace_id, id, state, text, media, due_at, local_at, time_zone, external_ref, details,
     duplicate_policy, version, created_by, created_at, updated_at)
@@ -49,9 +50,16 @@ duty as (
   where $20 = 'scheduled'),
 happened as (
   insert into events (agency_id, workspace_id, id, type, subject_id, data)
-  select $1, $2, $22, 'post.created', post.id, '{}'::jsonb from post)
-select id from post
+  select $1, $2, $22, 'post.created', post.id, '{}'::jsonb from post)"""
+INSERT = f"{CREATED} select 1 kept from post"
+INSERT_KEPT = f"""{CREATED},
+kept as (
+  insert into idempotency_records as r (agency_id, key, fingerprint, expires_at, status, headers, body)
+  select $1, $24::text, $25::bytea, now() + $26::interval, $27::int, $28::text::jsonb, $29::bytea from post
+  {UNLESS_KEPT} returning 1)
+select (select count(*) from kept) kept from post
 """
+"""The answer is known before its effect, so the record of its key goes along: a round trip less."""
 GET = "select " + POST_COLUMNS + " from posts p where {owned} and p.id = $3"
 PUBLICATIONS_OF = (
     "select " + DELIVERY_COLUMNS + " from publications d where d.agency_id = $1 and d.post_id = any($2::uuid[]) order by d.id"

@@ -14,6 +14,7 @@ from core.errors import Conflict, Fault, InvalidInput, PreconditionFailed
 from core.ids import new_id
 from networks.base import Network
 from tenants.events.service import emit
+from tenants.idempotency.records import Record, check_written
 from tenants.media.service import resolve
 from tenants.permissions import Actor
 from tenants.posts import queries
@@ -111,10 +112,11 @@ def texts_of(drafts: Sequence[Content]) -> dict[UUID, str]:
 
 
 class NewPost(NamedTuple):
-    """A post that was just stored: its row and those of its publications, as reading them back would give them."""
+    """A post that is checked and not stored yet: its row and those of its publications, as reading them back will give them."""
 
     row: Mapping[str, Any]
     publications: Sequence[Mapping[str, Any]]
+    variants: Sequence[VariantRow]
 
     @property
     def id(self) -> UUID:
@@ -126,10 +128,18 @@ class NewPost(NamedTuple):
 async def create_post(
     db: asyncpg.Connection, actor: Actor, networks: Networks, workspace_id: UUID, wish: PostCreate, now: datetime
 ) -> NewPost:
-    """Create a post with its variants, publications, duties and event, in one statement once all is checked.
+    """Create a post with its variants, publications, duties and event. Raises what `plan_post` and `store_post` raise."""
+    new = await plan_post(db, actor, networks, workspace_id, wish, now)
+    await store_post(db, actor, new)
+    return new
 
-    Raises Missing (workspace), InvalidInput (accounts, media, time, networks' rules), Conflict (`external_ref_exists`,
-    `duplicate_content`).
+
+async def plan_post(
+    db: asyncpg.Connection, actor: Actor, networks: Networks, workspace_id: UUID, wish: PostCreate, now: datetime
+) -> NewPost:
+    """Check a wish, and say what it becomes. Stores nothing.
+
+    Raises Missing (workspace), InvalidInput (accounts, media, time, networks' rules), Conflict (`duplicate_content`).
     """
     zone, accounts = await place(db, actor, workspace_id, wish.account_ids)
     due = None if wish.schedule is None else read_schedule(wish.schedule, zone, now)
@@ -140,20 +150,28 @@ async def create_post(
         await check(db, actor, networks, accounts, drafts)
         if wish.duplicate_policy == "reject":
             await refuse_twins(db, actor, workspace_id, texts_of(drafts), due.at, None)
-    new = _new_post(workspace_id, wish, due, json_text(media), variants, accounts, now)
-    row, publications = new
+    return _new_post(workspace_id, wish, due, json_text(media), variants, accounts, now)
+
+
+async def store_post(db: asyncpg.Connection, actor: Actor, new: NewPost, record: Record | None = None) -> None:
+    """Store a planned post and, with it, the record of its answer: one statement.
+
+    Raises Conflict (`external_ref_exists`, `idempotency_in_flight`).
+    """
+    row, publications, variants = new
     columns = [list(column) for column in zip(*variants, strict=True)]
-    created = await db.fetchval(
-        queries.INSERT, actor.agency_id, workspace_id, row["id"], row["state"], row["text"], row["media"], row["due_at"],
-        row["local_at"], row["time_zone"], row["external_ref"], row["details"], actor.key_id, now, *columns,
-        [each["id"] for each in publications], publications[0]["state"], [each["network"] for each in publications],
-        new_id(), row["duplicate_policy"],
+    kept = await db.fetchval(
+        queries.INSERT if record is None else queries.INSERT_KEPT, actor.agency_id, row["workspace_id"], row["id"],
+        row["state"], row["text"], row["media"], row["due_at"], row["local_at"], row["time_zone"], row["external_ref"],
+        row["details"], actor.key_id, row["created_at"], *columns, [each["id"] for each in publications],
+        publications[0]["state"], [each["network"] for each in publications], new_id(), row["duplicate_policy"],
+        *(record or ()),
     )  # fmt: skip
-    if created is None:
+    if kept is None:
         raise Conflict(code="external_ref_exists")
-    if due is not None and due.at <= now:
+    check_written(kept)
+    if row["due_at"] is not None and row["due_at"] <= row["created_at"]:
         await db.execute(NOTIFY, CHANNEL, KIND)
-    return new
 
 
 def _new_post(
@@ -178,7 +196,7 @@ def _new_post(
         shown = {"variant_text": text, "variant_media": own_media, "variant_options": options}
         delivery = {"id": new_id(), "account_id": account_id, "network": accounts[account_id]["network"]}
         publications.append(fresh | delivery | shown | {"variant_id": variant_id if differs else None})
-    return NewPost(row, publications)
+    return NewPost(row, publications, variants)
 
 
 async def locked(
