@@ -10,9 +10,13 @@ from sqlmodel import Field, SQLModel
 from core.tables import instant, json_column
 from tenants.posts.states import POST_STATES, PUBLICATION_STATES
 
+WHOLE = ("agency_id", "workspace_id", "post_id", "account_id")
+"""What a variant and its publication both say."""
 
-def _listed(states: tuple[str, ...]) -> str:
-    return ", ".join(f"'{state}'" for state in states)
+
+def _one_of(column: str, *values: str) -> CheckConstraint:
+    """A check that is one string: PostgreSQL reads a check anew for each statement, and a list node by node."""
+    return CheckConstraint(f"{column} = any (string_to_array('{' '.join(values)}', ' '))", name=column)
 
 
 class Post(SQLModel, table=True):
@@ -21,9 +25,9 @@ class Post(SQLModel, table=True):
     __tablename__ = "posts"
     __table_args__ = (
         ForeignKeyConstraint(["agency_id", "workspace_id"], ["workspaces.agency_id", "workspaces.id"]),
-        CheckConstraint(f"state in ({_listed(POST_STATES)})", name="state"),
-        CheckConstraint("duplicate_policy in ('reject', 'warn', 'allow')", name="duplicate_policy"),
-        Index("ix_posts_page", "agency_id", "workspace_id", "id"),
+        _one_of("state", *POST_STATES),
+        _one_of("duplicate_policy", "reject", "warn", "allow"),
+        Index("uq_posts_page", "agency_id", "workspace_id", "id", unique=True),
         Index(
             "uq_posts_external_ref",
             "agency_id",
@@ -57,10 +61,15 @@ class Variant(SQLModel, table=True):
 
     __tablename__ = "variants"
     __table_args__ = (
-        ForeignKeyConstraint(["agency_id", "workspace_id"], ["workspaces.agency_id", "workspaces.id"]),
-        ForeignKeyConstraint(["agency_id", "post_id"], ["posts.agency_id", "posts.id"], ondelete="CASCADE"),
+        ForeignKeyConstraint(
+            ["agency_id", "workspace_id", "post_id"],
+            ["posts.agency_id", "posts.workspace_id", "posts.id"],
+            ondelete="CASCADE",
+            name="fk_variants_post",
+        ),
         ForeignKeyConstraint(["agency_id", "account_id"], ["accounts.agency_id", "accounts.id"]),
         Index("uq_variants_account", "agency_id", "post_id", "account_id", unique=True),
+        Index("uq_variants_whole", *WHOLE, "id", unique=True),  # what a publication points at
     )
 
     agency_id: UUID = Field(primary_key=True)
@@ -78,11 +87,14 @@ class Publication(SQLModel, table=True):
 
     __tablename__ = "publications"
     __table_args__ = (
-        ForeignKeyConstraint(["agency_id", "workspace_id"], ["workspaces.agency_id", "workspaces.id"]),
-        ForeignKeyConstraint(["agency_id", "post_id"], ["posts.agency_id", "posts.id"], ondelete="CASCADE"),
-        ForeignKeyConstraint(["agency_id", "variant_id"], ["variants.agency_id", "variants.id"], ondelete="CASCADE"),
-        ForeignKeyConstraint(["agency_id", "account_id"], ["accounts.agency_id", "accounts.id"]),
-        CheckConstraint(f"state in ({_listed(PUBLICATION_STATES)})", name="state"),
+        # The variant points at the account and, with the workspace, at the post: so one key holds all four.
+        ForeignKeyConstraint(
+            [*WHOLE, "variant_id"],
+            [f"variants.{column}" for column in (*WHOLE, "id")],
+            ondelete="CASCADE",
+            name="fk_publications_variant",
+        ),
+        _one_of("state", *PUBLICATION_STATES),
         CheckConstraint("(state = 'published') <= (published_at is not null)", name="published_has_time"),
         Index("ix_publications_post", "agency_id", "post_id"),
         # Without the state: an update that changes no indexed column stays on its page, and the state changes three times.
@@ -151,7 +163,7 @@ class Attempt(SQLModel, table=True):
     __table_args__ = (
         ForeignKeyConstraint(["agency_id", "workspace_id"], ["workspaces.agency_id", "workspaces.id"]),
         ForeignKeyConstraint(["agency_id", "publication_id"], ["publications.agency_id", "publications.id"], ondelete="CASCADE"),
-        CheckConstraint("outcome in ('armed', 'unknown', 'published', 'refused', 'not_sent', 'absent')", name="outcome"),
+        _one_of("outcome", "armed", "unknown", "published", "refused", "not_sent", "absent"),
         Index("uq_attempts_number", "agency_id", "publication_id", "number", unique=True),
         Index(
             "uq_attempts_undecided",
