@@ -99,7 +99,6 @@ class Publication(SQLModel, table=True):
         Index("ix_publications_post", "agency_id", "post_id"),
         # Without the state: an update that changes no indexed column stays on its page, and the state changes three times.
         Index("ix_publications_account", "agency_id", "account_id", "id"),
-        Index("ix_publications_variant", "agency_id", "variant_id"),
         Index("ix_publications_due", "agency_id", "workspace_id", "due_at", postgresql_where=text("due_at is not null")),
         Index(
             "uq_publications_external",
@@ -164,7 +163,6 @@ class Attempt(SQLModel, table=True):
         ForeignKeyConstraint(["agency_id", "workspace_id"], ["workspaces.agency_id", "workspaces.id"]),
         ForeignKeyConstraint(["agency_id", "publication_id"], ["publications.agency_id", "publications.id"], ondelete="CASCADE"),
         _one_of("outcome", "armed", "unknown", "published", "refused", "not_sent", "absent"),
-        Index("uq_attempts_number", "agency_id", "publication_id", "number", unique=True),
         Index(
             "uq_attempts_undecided",
             "agency_id",
@@ -175,10 +173,10 @@ class Attempt(SQLModel, table=True):
     )
 
     agency_id: UUID = Field(primary_key=True)
-    id: UUID = Field(primary_key=True)
+    publication_id: UUID = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    id: UUID
     workspace_id: UUID
-    publication_id: UUID
-    number: int
     outcome: str = Field(default="armed")
     content_digest: str
     started_at: datetime = instant(default_now=True)

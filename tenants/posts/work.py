@@ -22,17 +22,18 @@ select d.id, d.workspace_id, d.post_id, d.account_id, d.network, d.state, d.due_
   a.external_id account_external_id, a.name account_name, a.handle account_handle, a.url account_url,
   a.state account_state, a.control_external_id, a.details::text account_details,
   c.id connection_id, c.version connection_version, c.sealed, c.expires_at token_expires_at, w.late_policy, w.late_window_s,
-  t.started_at, now() as at
+  (select t.started_at from attempts t
+   where t.agency_id = d.agency_id and t.publication_id = d.id and t.outcome in ('armed', 'unknown')) started_at, now() as at
 from publications d
 join posts p on p.agency_id = d.agency_id and p.id = d.post_id
 join variants v on v.agency_id = d.agency_id and v.id = d.variant_id
 join accounts a on a.agency_id = d.agency_id and a.id = d.account_id
 join workspaces w on w.agency_id = d.agency_id and w.id = d.workspace_id
 left join connections c on c.agency_id = d.agency_id and c.account_id = d.account_id and c.state = 'active'
-left join attempts t on t.agency_id = d.agency_id and t.publication_id = d.id and t.outcome in ('armed', 'unknown')
 where d.agency_id = $1 and d.id = any($2::uuid[])
 for update of d
 """
+"""The undecided attempt is asked for by each publication: joined, the planner may walk all that the agency ever had undecided."""
 CONTROL = """
 select external_id from publications where agency_id = $1 and account_id = $2 and state = 'published'
   and external_id is not null and published_at < $3 order by published_at desc limit 1
