@@ -151,9 +151,7 @@ class Client:
 
 def _new_session(resolver: GuardedResolver | None) -> aiohttp.ClientSession:
     # the guard looks each name up when it connects, so what it let through is never older than the connection
-    connector = _Connector(
-        limit=CONNECTIONS_MAX, keepalive_timeout=KEEP_ALIVE_S, resolver=resolver, use_dns_cache=resolver is None
-    )
+    connector = _Connector(limit=CONNECTIONS_MAX, keepalive_timeout=KEEP_ALIVE_S, resolver=resolver, use_dns_cache=resolver is None)
     session = aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
