@@ -60,9 +60,11 @@ fix: deps ## Mend what the linter can mend, and format
 migrate: deps ## Make the two roles and bring the schema of OCTAVO_DATABASE_URL to its head
 	@$(BIN)/python -m migrations
 
-openapi: deps ## Write openapi/openapi.json from the code
+openapi: deps ## Write openapi/openapi.json and docs/permissions.md from the code
 	@$(BIN)/python -m api.openapi_document > openapi/openapi.json.new
 	@mv openapi/openapi.json.new openapi/openapi.json
+	@$(BIN)/python -m api.permissions_document > docs/permissions.md.new
+	@mv docs/permissions.md.new docs/permissions.md
 
 openapi-lint: ## Judge the document by Spectral, OWASP's rules and Redocly; installs them at the first time
 	@PYTHON=$(PYTHON) bash openapi/install-tools.sh $(OPENAPI_TOOLS)

@@ -1,6 +1,7 @@
 """Who may do what: the one table. A route names one permission; a caller may do what its role, scopes and workspaces share.
 
-People and roles come with the identity side; until then every caller is an API key, whose scopes are permission strings.
+The roles are those of product.md, section 3: a member has one role in the agency, and one in each workspace that it was added
+to. docs/permissions.md is written from here and from the document of the API (`make openapi`); a test holds it current.
 """
 
 from dataclasses import dataclass, field
@@ -39,7 +40,122 @@ class Permission(StrEnum):
     OPERATION_READ = "operation:read"
 
 
+class Later(StrEnum):
+    """Permissions of what is to come. Roles name them already; no route asks for one and no key can hold one.
+
+    Whoever makes the resource moves its permissions to `Permission`, and no role changes.
+    """
+
+    AGENCY_UPDATE = "agency:update"
+    AGENCY_TRANSFER = "agency:transfer"
+    AGENCY_CLOSE = "agency:close"
+    MEMBER_READ = "member:read"
+    MEMBER_MANAGE = "member:manage"
+    MEMBER_ASSIGN = "member:assign"
+    APPLICATION_READ = "application:read"
+    APPLICATION_MANAGE = "application:manage"
+    WEBHOOK_READ = "webhook:read"
+    WEBHOOK_MANAGE = "webhook:manage"
+    BILLING_READ = "billing:read"
+    BILLING_MANAGE = "billing:manage"
+    AUDIT_READ = "audit:read"
+    PLAN_READ = "plan:read"
+    PLAN_EDIT = "plan:edit"
+    QUEUE_READ = "queue:read"
+    QUEUE_EDIT = "queue:edit"
+    APPROVAL_READ = "approval:read"
+    APPROVAL_REQUEST = "approval:request"
+    APPROVAL_DECIDE = "approval:decide"
+    APPROVAL_MANAGE = "approval:manage"
+    SHARED_READ = "shared:read"
+    COMMENT_READ = "comment:read"
+    COMMENT_WRITE = "comment:write"
+    BRIEF_READ = "brief:read"
+    BRIEF_EDIT = "brief:edit"
+    PROOF_READ = "proof:read"
+    PROOF_EDIT = "proof:edit"
+    BRAND_READ = "brand:read"
+    BRAND_EDIT = "brand:edit"
+    STATS_READ = "stats:read"
+    REPORT_READ = "report:read"
+    REPORT_CREATE = "report:create"
+    INBOX_READ = "inbox:read"
+    INBOX_DRAFT = "inbox:draft"
+    INBOX_REPLY = "inbox:reply"
+    INBOX_MODERATE = "inbox:moderate"
+    ADS_READ = "ads:read"
+    ADS_EDIT = "ads:edit"
+    ADS_SPEND = "ads:spend"
+
+
 ALL = frozenset(Permission)
+P, L = Permission, Later
+EVERYTHING: frozenset[Permission | Later] = frozenset((*Permission, *Later))
+OF_THE_OWNER = frozenset({L.AGENCY_TRANSFER, L.AGENCY_CLOSE})
+OF_THE_AGENCY: frozenset[Permission | Later] = frozenset({
+    P.AGENCY_READ, P.KEY_READ, P.KEY_MANAGE, P.WORKSPACE_CREATE, L.AGENCY_UPDATE, *OF_THE_OWNER, L.MEMBER_READ, L.MEMBER_MANAGE,
+    L.APPLICATION_READ, L.APPLICATION_MANAGE, L.WEBHOOK_READ, L.WEBHOOK_MANAGE, L.BILLING_READ, L.BILLING_MANAGE, L.AUDIT_READ,
+})  # fmt: skip
+"""What is about the agency as a whole: no role of a workspace has any of it."""
+
+
+class AgencyRole(StrEnum):
+    """What a member is in its agency. The first two reach every workspace, the others those that they were added to."""
+
+    OWNER = "owner"
+    ADMIN = "admin"
+    BILLING = "billing"
+    MEMBER = "member"
+
+
+class WorkspaceRole(StrEnum):
+    """What a member is in one workspace."""
+
+    MANAGER = "manager"
+    CONTENT = "content"
+    DESIGN = "design"
+    ADS = "ads"
+    COMMUNITY = "community"
+    ANALYST = "analyst"
+    CLIENT = "client"
+    VIEWER = "viewer"
+
+
+_INSIDE: frozenset[Permission | Later] = frozenset({P.WORKSPACE_READ, P.NETWORK_READ})
+_POSTS_SEEN: frozenset[Permission | Later] = frozenset({P.ACCOUNT_READ, P.MEDIA_READ, P.POST_READ, P.PUBLICATION_READ})
+_VIEWED: frozenset[Permission | Later] = _INSIDE | _POSTS_SEEN | frozenset({
+    P.EVENT_READ, P.OPERATION_READ, L.PLAN_READ, L.QUEUE_READ, L.APPROVAL_READ, L.COMMENT_READ, L.BRIEF_READ, L.PROOF_READ,
+    L.BRAND_READ, L.STATS_READ, L.REPORT_READ,
+})  # fmt: skip
+"""What a viewer reads: not the private messages of the inbox, and not what is spent on ads."""
+
+AGENCY_ROLES: dict[AgencyRole, frozenset[Permission | Later]] = {
+    AgencyRole.OWNER: EVERYTHING,
+    AgencyRole.ADMIN: EVERYTHING - OF_THE_OWNER,
+    AgencyRole.BILLING: frozenset({P.AGENCY_READ, L.BILLING_READ, L.BILLING_MANAGE}),
+    AgencyRole.MEMBER: frozenset({P.AGENCY_READ}),
+}
+WORKSPACE_ROLES: dict[WorkspaceRole, frozenset[Permission | Later]] = {
+    WorkspaceRole.MANAGER: EVERYTHING - OF_THE_AGENCY,
+    WorkspaceRole.CONTENT: _VIEWED | {
+        P.MEDIA_CREATE, P.MEDIA_DELETE, P.POST_CREATE, P.POST_UPDATE, P.POST_SCHEDULE, P.POST_DELETE, P.PUBLICATION_RESOLVE,
+        L.PLAN_EDIT, L.QUEUE_EDIT, L.APPROVAL_REQUEST, L.COMMENT_WRITE, L.INBOX_READ, L.INBOX_DRAFT,
+    },
+    WorkspaceRole.DESIGN: _INSIDE | _POSTS_SEEN | {
+        P.MEDIA_CREATE, P.MEDIA_DELETE, L.BRIEF_READ, L.BRIEF_EDIT, L.PROOF_READ, L.PROOF_EDIT, L.BRAND_READ, L.BRAND_EDIT,
+        L.COMMENT_READ, L.COMMENT_WRITE,
+    },
+    WorkspaceRole.ADS: _INSIDE | _POSTS_SEEN | {L.ADS_READ, L.ADS_EDIT, L.ADS_SPEND, L.STATS_READ},
+    WorkspaceRole.COMMUNITY: _INSIDE | {P.ACCOUNT_READ, L.INBOX_READ, L.INBOX_DRAFT, L.INBOX_REPLY, L.INBOX_MODERATE},
+    WorkspaceRole.ANALYST: _VIEWED | {L.INBOX_READ, L.ADS_READ, L.REPORT_CREATE},
+    WorkspaceRole.CLIENT: frozenset({P.WORKSPACE_READ, L.SHARED_READ, L.APPROVAL_DECIDE, L.COMMENT_WRITE}),
+    WorkspaceRole.VIEWER: _VIEWED,
+}  # fmt: skip
+
+
+def existing(permissions: frozenset[Permission | Later]) -> frozenset[Permission]:
+    """What of a role's permissions there is today."""
+    return frozenset(one for one in permissions if isinstance(one, Permission))
 
 
 @dataclass(frozen=True, slots=True)
