@@ -27,6 +27,7 @@ from api.v1 import (
     operations,
     posts,
     publications,
+    sessions,
     workspaces,
 )
 from core.crypto import KeyRing
@@ -36,8 +37,23 @@ from core.store import open_store
 from core.windows import shared
 from networks import connectors
 from networks.client import Client
+from tenants.people.passwords import Passwords
 
-V1 = (posts, publications, workspaces, accounts, media, connect_sessions, events, operations, bulk, networks, keys, agency)
+V1 = (
+    posts,
+    publications,
+    workspaces,
+    accounts,
+    media,
+    connect_sessions,
+    events,
+    operations,
+    bulk,
+    networks,
+    keys,
+    agency,
+    sessions,
+)
 """In the order in which they are asked for: routes are matched one after another."""
 
 
@@ -56,6 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.client = client
         app.state.networks = connectors(client, settings)
         app.state.store = open_store(settings)
+        app.state.passwords = Passwords()
         app.state.ring = KeyRing(settings.encryption_keys.get_secret_value())
         async with AsyncExitStack() as running:
             if settings.effective_redis_url is not None:

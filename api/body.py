@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sqlmodel.ext.asyncio.session import AsyncSession
 
     from tenants.agencies.keys import PresentedKey
+    from tenants.people.members import PresentedMember
 
 DEPTH_MAX = 32
 """Nesting of arrays and objects; our deepest schema needs 6."""
@@ -127,7 +128,7 @@ class RequestTimeout(Problem):
 class StrictRequest(Request):
     """A request whose JSON is read strictly, and what was begun for it (api/dependencies.py)."""
 
-    key: "PresentedKey | None" = None
+    key: "PresentedKey | PresentedMember | None" = None
     opened_session: "AsyncSession | None" = None
     opened_bare: "asyncpg.Connection | None" = None
     ends: AsyncExitStack

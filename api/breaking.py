@@ -106,6 +106,11 @@ UPPER = ("maxLength", "maximum", "exclusiveMaximum", "maxItems", "maxProperties"
 LOWER = ("minLength", "minimum", "exclusiveMinimum", "minItems", "minProperties")
 
 
+def _still_open(old: list[Any] | None, new: list[Any] | None) -> bool:
+    """Whether every way in that there was is there; another one beside it is no break."""
+    return new in (old, []) or (bool(old) and all(one in (new or []) for one in old or []))
+
+
 class Comparison:
     """Old against new; `findings` are sentences that stay the same from run to run."""
 
@@ -130,7 +135,7 @@ class Comparison:
             other_item, other = self.new.operations[name]
             if operation.get("operationId") != other.get("operationId"):
                 self.tell("changed operationId", name)
-            if operation.get("security") != other.get("security"):
+            if not _still_open(operation.get("security"), other.get("security")):
                 self.tell("changed security", name)
             self.parameters(name, self.old.parameters(item, operation), self.new.parameters(other_item, other))
             self.request(name, operation.get("requestBody"), other.get("requestBody"))

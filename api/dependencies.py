@@ -1,6 +1,7 @@
 """What routes ask for: the transaction, the caller with one permission, and the idempotency of a write.
 
-Three ways to a transaction, each stamped from the key before anything is read:
+A caller shows an API key or is signed in by a cookie (api/signed_in.py); both name an agency, and come to be an `Actor`.
+Three ways to a transaction, each stamped with that agency before anything is read:
 
     DB + can(...)            a SQLModel session for the whole request: the usual case
     Bare + can_bare(...)     an asyncpg connection for the whole request: posts and publications, whose statements are bare
@@ -11,6 +12,7 @@ whole tree of declared ones anew at each mention (sixteen walks for a post, a te
 """
 
 from typing import Annotated, Any
+from uuid import UUID
 
 import asyncpg
 from fastapi import Depends, Header, Security
@@ -19,17 +21,26 @@ from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from api import signed_in
 from api.body import StrictRequest
 from api.idempotency import Apart, Idempotency
 from api.rate_limits import RateLimits
 from core.db import Database, Tenant, raw, restamp
-from core.errors import Unauthenticated
+from core.errors import Missing, Unauthenticated
+from core.ids import decode
+from core.wire import PREFIXES
 from tenants.agencies.keys import PresentedKey, authenticate, read_key
+from tenants.people.members import PresentedMember, admit_member
 from tenants.permissions import Actor, Permission
 
 
-async def presented_key(request: StrictRequest) -> PresentedKey:
-    """Read the key from the Authorization header, and count the request. Raises Unauthenticated, TooManyRequests."""
+async def presented_key(request: StrictRequest) -> PresentedKey | PresentedMember:
+    """Read the key from the Authorization header, and count the request; or find whose cookie it is.
+
+    Raises Unauthenticated, TooManyRequests.
+    """
+    if request.key is None and signed_in.has_session(request):
+        request.key = await signed_in.presented_member(request)
     if request.key is None:
         limits: RateLimits = request.app.state.rate_limits
         kind, _, value = request.headers.get("authorization", "").partition(" ")
@@ -67,11 +78,26 @@ DB = Annotated[AsyncSession, Depends(session)]
 Bare = Annotated[asyncpg.Connection, Depends(bare)]
 
 
+def _workspace_of(request: StrictRequest) -> UUID | None:
+    """The workspace of the path, by which a member's role is decided."""
+    text = request.path_params.get("workspace_id")
+    if text is None:
+        return None
+    try:
+        return decode(PREFIXES["workspace"], text)
+    except ValueError as error:
+        raise Missing from error
+
+
 async def _admit(request: StrictRequest, db: asyncpg.Connection, scopes: SecurityScopes) -> Actor:
     limits: RateLimits = request.app.state.rate_limits
     key = await presented_key(request)
     try:
-        actor = await authenticate(db, key)
+        if isinstance(key, PresentedKey):
+            actor = await authenticate(db, key)
+        else:
+            (wanted,) = scopes.scopes
+            actor = await admit_member(db, key, Permission(wanted), _workspace_of(request))
     except Unauthenticated:
         await limits.refuse(request.scope, key)
         raise
@@ -84,6 +110,9 @@ async def _admit(request: StrictRequest, db: asyncpg.Connection, scopes: Securit
     return actor
 
 
+_OrSession = Annotated[Any, Depends(signed_in.scheme)]
+
+
 class ApiKey(SecurityBase):
     """The scheme as the document has it. What is called is the caller of one kind of transaction."""
 
@@ -93,17 +122,17 @@ class ApiKey(SecurityBase):
 
 
 class _OnSession(ApiKey):
-    async def __call__(self, scopes: SecurityScopes, request: StrictRequest) -> Actor:
+    async def __call__(self, scopes: SecurityScopes, request: StrictRequest, _or: _OrSession) -> Actor:
         return await _admit(request, raw(await session(request)), scopes)
 
 
 class _OnBare(ApiKey):
-    async def __call__(self, scopes: SecurityScopes, request: StrictRequest) -> Actor:
+    async def __call__(self, scopes: SecurityScopes, request: StrictRequest, _or: _OrSession) -> Actor:
         return await _admit(request, await bare(request), scopes)
 
 
 class _Apart(ApiKey):
-    async def __call__(self, scopes: SecurityScopes, request: StrictRequest) -> Actor:
+    async def __call__(self, scopes: SecurityScopes, request: StrictRequest, _or: _OrSession) -> Actor:
         tenant = Tenant((await presented_key(request)).agency_id)
         async with request.app.state.database.connection(tenant) as db:
             return await _admit(request, db, scopes)

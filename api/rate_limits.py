@@ -5,6 +5,7 @@ otherwise: so who is over a limit costs no transaction, and nobody can use up th
 Answers tell by `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10, read 2026-11).
 """
 
+import hashlib
 from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil, floor
 from typing import NamedTuple
@@ -17,11 +18,14 @@ from core.errors import TooManyRequests
 from core.settings import Settings
 from core.windows import WINDOW_S, Windows
 from tenants.agencies.keys import PresentedKey
+from tenants.people.members import PresentedMember
 
 FIELDS = "rate_limit"
 """Where the scope of a request keeps the two fields of its answer, for the edge to write."""
 NAME_BYTES = 16
 """Of a key's hash: enough to tell keys apart, and nothing to find one by."""
+PASSWORDS = 5
+"""For one account from one address in a minute: who mistypes has room, and who guesses gets 7,200 a day."""
 IPV6_PREFIX = 64
 """One customer of a provider gets a network of this size (RFC 6177), so its addresses count as one."""
 
@@ -64,22 +68,46 @@ class RateLimits:
         self._limiter = SlidingWindowCounterRateLimiter(self.windows)
         self._callers = Policies(key=settings.rate_limit_key, agency=settings.rate_limit_agency)
         self._strangers = Policies(address=settings.rate_limit_address)
+        self._people = Policies(key=settings.rate_limit_key)
+        self._passwords = Policies(password=PASSWORDS)
+
+    async def let_strangers(self, scope: Scope) -> None:
+        """Refuse an address from which too many keys, cookies or passwords were wrong lately. Raises TooManyRequests."""
+        address = _address(scope)
+        if address is not None and not await self._limiter.test(self._strangers.items[0], address):
+            await self._count(scope, self._strangers, (address,))
+
+    async def try_password(self, scope: Scope, email: str) -> None:
+        """Count a password for an account, by where it comes from, before it is looked at. Raises TooManyRequests.
+
+        By both, so that who hammers an account from one place does not shut its owner out elsewhere. Where no client's address
+        is seen (development, or a proxy that is not trusted) all count as one place.
+        """
+        await self.let_strangers(scope)
+        await self._count(scope, self._passwords, (_account(scope, email),))
+
+    def password_was_right(self, scope: Scope, email: str) -> None:
+        """Count the passwords of this account from here from nothing again."""
+        self.windows.forget(self._passwords.items[0].key_for(_account(scope, email)))
+        scope.pop(FIELDS, None)
+
+    async def admit_person(self, scope: Scope, hash: bytes) -> None:
+        """Count a request of a person in no agency's name. Raises TooManyRequests."""
+        await self._count(scope, self._people, (hash[:NAME_BYTES].hex(),))
 
     async def enter(self, scope: Scope, key: PresentedKey) -> None:
         """Count a request whose key was right a moment ago. Raises TooManyRequests, also where too many keys were wrong lately."""
         if self.windows.knows(self._counter(key)):
             await self.admit(scope, key)
             return
-        address = _address(scope)
-        if address is not None and not await self._limiter.test(self._strangers.items[0], address):
-            await self._count(scope, self._strangers, (address,))
+        await self.let_strangers(scope)
 
-    async def admit(self, scope: Scope, key: PresentedKey) -> None:
+    async def admit(self, scope: Scope, key: PresentedKey | PresentedMember) -> None:
         """Count a request whose key is right, once. Raises TooManyRequests."""
         if FIELDS not in scope:
             await self._count(scope, self._callers, (_name(key), key.agency_id.hex))
 
-    async def refuse(self, scope: Scope, key: PresentedKey | None = None) -> None:
+    async def refuse(self, scope: Scope, key: PresentedKey | PresentedMember | None = None) -> None:
         """Count a request whose key is missing or wrong. Raises TooManyRequests when there were too many from its address."""
         if key is not None:  # it may have been right until now, and must not count for its agency any more
             self.windows.forget(self._counter(key))
@@ -88,7 +116,7 @@ class RateLimits:
         if address is not None:
             await self._count(scope, self._strangers, (address,))
 
-    def _counter(self, key: PresentedKey) -> str:
+    def _counter(self, key: PresentedKey | PresentedMember) -> str:
         return self._callers.items[0].key_for(_name(key))
 
     async def _count(self, scope: Scope, policies: Policies, names: tuple[str, ...]) -> None:
@@ -108,8 +136,13 @@ class RateLimits:
             raise TooManyRequests(headers={"Retry-After": str(wait)}, violated_policies=spent)
 
 
-def _name(key: PresentedKey) -> str:
+def _name(key: PresentedKey | PresentedMember) -> str:
     return key.hash[:NAME_BYTES].hex()
+
+
+def _account(scope: Scope, email: str) -> str:
+    """Name an account and where it is tried from: no address book in the memory of a process, nor in a Redis."""
+    return hashlib.sha256(f"{email} {_address(scope)}".encode()).hexdigest()[: 2 * NAME_BYTES]
 
 
 def _address(scope: Scope) -> str | None:

@@ -47,6 +47,16 @@ class Tenant:
         return "" if self.workspace_ids is None else "{" + ",".join(map(str, self.workspace_ids)) + "}"
 
 
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Whose own rows a transaction may see: one person's, in no agency. None: nobody's yet, who is signing in."""
+
+    user_id: UUID | None = None
+
+
+Stamp = Tenant | Person
+
+
 class Database:
     """Both ways to the tables, for one login (the application's). Make one per process; `close` ends both."""
 
@@ -75,7 +85,7 @@ class Database:
         return self._pool
 
     @asynccontextmanager
-    async def connection(self, tenant: Tenant) -> AsyncIterator[asyncpg.Connection]:
+    async def connection(self, tenant: Stamp) -> AsyncIterator[asyncpg.Connection]:
         """Open one transaction for bare statements, BEGIN and stamp in one round trip. Commits at the end."""
         pool = await self.pool()
         async with pool.acquire() as connection:
@@ -96,8 +106,10 @@ class Database:
             self._pool = None
 
 
-def begin(tenant: Tenant | None) -> str:
-    """BEGIN and the stamp as one script. Both values are UUIDs by type, so they can stand in the text."""
+def begin(tenant: Stamp | None) -> str:
+    """BEGIN and the stamp as one script. The values are UUIDs by type, so they can stand in the text."""
+    if isinstance(tenant, Person):
+        return f"begin; select set_config('app.user_id', '{tenant.user_id or ''}', true)"
     agency, workspaces = (tenant.agency_id, tenant.workspaces_literal) if tenant else ("", "")
     return f"begin; select set_config('app.agency_id', '{agency}', true), set_config('app.workspace_ids', '{workspaces}', true)"
 
@@ -123,6 +135,16 @@ def raw(session: "AsyncSession") -> asyncpg.Connection:
     """The connection under a session, in the same stamped transaction: for the few bare statements that must be fast."""
     driver: asyncpg.Connection = session.info[DRIVER]
     return driver
+
+
+async def stamp_login(db: asyncpg.Connection, email: str) -> None:
+    """Let the transaction see the one person who signs in by this e-mail, or make that one."""
+    await db.execute("select set_config('app.login', $1, true)", email)
+
+
+async def stamp_person(db: asyncpg.Connection, user_id: UUID) -> None:
+    """Let the transaction see one person's own rows."""
+    await db.execute("select set_config('app.user_id', $1, true)", str(user_id))
 
 
 async def restamp(db: asyncpg.Connection, tenant: Tenant) -> None:

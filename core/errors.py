@@ -82,6 +82,9 @@ CODES: dict[str, str] = {
     "resource_in_use": "The resource is still needed by others",
     "rate_limited": "There were too many requests",
     "deadline_exceeded": "The request took too long",
+    "sign_in_failed": "The e-mail and the password do not fit",
+    "agency_required": "The request does not say in the name of which agency it speaks",
+    "cross_site_request": "The request comes from another site",
     "unavailable": "The service cannot answer at this moment",
     "internal_error": "Something failed on our side",
 }

@@ -34,6 +34,9 @@ PREFIXES = {
     "asset_version": "asv",
     "event": "evt",
     "operation": "opr",
+    "user": "usr",
+    "member": "mem",
+    "session": "ses",
 }
 """Resource -> prefix of its ids on the wire (product.md, section 2)."""
 INSTANT_LENGTH_MAX = 40
@@ -127,6 +130,9 @@ AssetId = id_type("asset")
 AssetVersionId = id_type("asset_version")
 EventId = id_type("event")
 OperationId = id_type("operation")
+UserId = id_type("user")
+MemberId = id_type("member")
+SessionId = id_type("session")
 
 
 def write_instant(value: datetime) -> str:

@@ -49,3 +49,38 @@ def duties_wall() -> list[str]:
         f"create policy worker on duties to {WORKER_ROLE} using (true) with check (true)",
         f"grant select, insert, update, delete on duties to {WORKER_ROLE}",
     ]
+
+
+PERSON = """
+create function current_person() returns uuid language sql stable parallel safe
+as $$ select nullif(current_setting('app.user_id', true), '')::uuid $$
+"""
+"""Whose own rows a transaction sees. It is stamped where somebody signs in or looks after his own; never beside an agency."""
+OWN = "(select current_person())"
+SIGNING_IN = "email = (select nullif(current_setting('app.login', true), ''))"
+"""The one row that has the e-mail which the request gave: nothing can be listed by it."""
+
+
+def people_walls() -> list[str]:
+    """Statements that close the tables of people, which belong to no agency.
+
+    A name is seen by the person, by who gives its e-mail to sign in, and by the agencies that it is a member of (the policies of
+    `members` hold in the sub-select). Passwords and sessions are seen by the person alone.
+    """
+    statements = []
+    for table in ("users", "passwords", "sessions"):
+        statements += [f"alter table {table} enable row level security", f"alter table {table} force row level security"]
+    for table in ("passwords", "sessions"):
+        statements += [
+            f"create policy person on {table} to {APP_ROLE} using (user_id = {OWN}) with check (user_id = {OWN})",
+            f"grant select, insert, update, delete on {table} to {APP_ROLE}",
+        ]
+    seen = f"id = {OWN} or {SIGNING_IN} or id in (select user_id from members)"
+    return [
+        *statements,
+        f"create policy person on users for select to {APP_ROLE} using ({seen})",
+        f"create policy person_made on users for insert to {APP_ROLE} with check ({SIGNING_IN})",
+        f"create policy person_changed on users for update to {APP_ROLE} using (id = {OWN}) with check (id = {OWN})",
+        f"grant select, insert, update on users to {APP_ROLE}",
+        f"create policy person on members for select to {APP_ROLE} using (user_id = {OWN})",
+    ]

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import secrets
 import sys
 from typing import Any
 
@@ -9,16 +10,31 @@ import orjson
 
 from core.clock import now
 from core.crypto import KeyRing
-from core.db import Database, Tenant
+from core.db import Database, Person, Tenant
+from core.errors import InvalidInput
 from core.ids import encode
 from core.settings import Settings
 from tenants.agencies.keys import authenticate, read_key
 from tenants.agencies.schemas import WorkspaceCreate
 from tenants.agencies.service import create_agency, create_workspace
+from tenants.people.members import add_owner, read_email
+from tenants.people.passwords import Passwords, require_good
+
+PASSWORD_BYTES = 18
+"""144 random bits, 24 characters: written down once, and changed by its owner."""
 
 
-async def create(settings: Settings, name: str, workspace: str | None, time_zone: str) -> dict[str, Any]:
-    """Create an agency with its first keys and, in test mode, a workspace. The keys are shown this once."""
+async def create(
+    settings: Settings, name: str, workspace: str | None, time_zone: str, owner: str | None = None, password: str | None = None
+) -> dict[str, Any]:
+    """Create an agency with its first keys, its owner if there is an e-mail and, in test mode, a workspace.
+
+    The keys are shown this once, and so is the password of a new owner when none was given.
+    """
+    if owner is not None:
+        owner = read_email(owner)
+    if owner is not None and password is not None:
+        require_good("/password", password, names=tuple(owner.split("@")))
     database = Database(settings)
     ring = KeyRing(settings.encryption_keys.get_secret_value())
     try:
@@ -28,6 +44,14 @@ async def create(settings: Settings, name: str, workspace: str | None, time_zone
             "agency": encode("agc", made.live_id), "test_agency": encode("agc", made.test_id),
             "live_key": made.live_key, "test_key": made.test_key,
         }  # fmt: skip
+        if owner is not None:
+            made_up = None if password else secrets.token_urlsafe(PASSWORD_BYTES)
+            async with database.connection(Person()) as connection:
+                ids = (made.live_id, made.test_id)
+                user_id, new = await add_owner(connection, Passwords(), ids, owner, password or made_up, now())
+            answer["owner"] = encode("usr", user_id)
+            if new and made_up is not None:
+                answer["owner_password"] = made_up
         if workspace is not None:
             key = read_key(made.test_key)
             async with database.connection(Tenant(key.agency_id)) as connection:
@@ -48,6 +72,10 @@ def main() -> None:
     agency.add_argument("--name", required=True)
     agency.add_argument("--workspace", help="also create this workspace, in test mode")
     agency.add_argument("--time-zone", default="UTC")
+    agency.add_argument("--owner-email", help="also make this person its owner, in both modes; a new one gets a password")
+    agency.add_argument(
+        "--password-stdin", action="store_true", help="read the new owner's password from the first line of the standard input"
+    )
     commands.add_parser("demo", help="fill the agency of .octavo/dev.env with a lively week")
     arguments = parser.parse_args()
     if arguments.command == "demo":
@@ -55,5 +83,11 @@ def main() -> None:
 
         fill()
         return
-    answer = asyncio.run(create(Settings(), arguments.name, arguments.workspace, arguments.time_zone))
+    password = sys.stdin.readline().rstrip("\r\n") if arguments.password_stdin else None
+    try:
+        answer = asyncio.run(
+            create(Settings(), arguments.name, arguments.workspace, arguments.time_zone, arguments.owner_email, password)
+        )
+    except InvalidInput as refusal:
+        raise SystemExit(" ".join(fault.detail for fault in refusal.faults)) from refusal
     sys.stdout.write(orjson.dumps(answer).decode() + "\n")

@@ -4,9 +4,9 @@ The roles are those of product.md, section 3: a member has one role in the agenc
 to. docs/permissions.md is written from here and from the document of the API (`make openapi`); a test holds it current.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
 from core.db import Tenant
@@ -152,6 +152,9 @@ WORKSPACE_ROLES: dict[WorkspaceRole, frozenset[Permission | Later]] = {
     WorkspaceRole.VIEWER: _VIEWED,
 }  # fmt: skip
 
+REACH_ALL = frozenset({AgencyRole.OWNER, AgencyRole.ADMIN})
+"""Their role holds in every workspace of the agency, without being added to it."""
+
 
 def existing(permissions: frozenset[Permission | Later]) -> frozenset[Permission]:
     """What of a role's permissions there is today."""
@@ -165,11 +168,17 @@ class Actor:
     agency_id: UUID
     agency_name: str
     livemode: bool
-    key_id: UUID
+    key_id: UUID | None
     key_name: str
     permissions: frozenset[Permission] = ALL
     workspace_ids: tuple[UUID, ...] | None = None
-    details: dict[str, Any] = field(default_factory=dict)
+    member_id: UUID | None = None
+    """Of a person; then `key_name` is its name, and there is no key."""
+
+    @property
+    def id(self) -> UUID | None:
+        """The key or the member that calls, as tables write it into `created_by`."""
+        return self.key_id if self.member_id is None else self.member_id
 
     @property
     def tenant(self) -> Tenant:
@@ -195,6 +204,28 @@ class Actor:
 def sees(actor: Actor, workspace_id: UUID) -> bool:
     """Say whether the caller's list of workspaces has this one."""
     return actor.workspace_ids is None or workspace_id in actor.workspace_ids
+
+
+def actor_of_member(
+    base: Actor, role: AgencyRole, rooms: Mapping[UUID, WorkspaceRole], permission: Permission, workspace_id: UUID | None
+) -> Actor:
+    """Narrow a member to what one request may do: the permission that its route names, in the workspace of its path. Pure.
+
+    With a workspace in the path it is the roles in the agency and there. Without one, it reaches the workspaces where it holds
+    the permission, and may else do what it may in all of these: so no row is shown, and no action offered, beyond a role.
+    Raises Missing for a workspace that it was not added to, as for one that never was.
+    """
+    everywhere = existing(AGENCY_ROLES[role])
+    if role in REACH_ALL:
+        return replace(base, permissions=everywhere, workspace_ids=None)
+    held = {room: everywhere | existing(WORKSPACE_ROLES[what]) for room, what in rooms.items()}
+    if workspace_id is not None:
+        if workspace_id not in held:
+            raise Missing
+        return replace(base, permissions=held[workspace_id], workspace_ids=(workspace_id,))
+    within = {room: permissions for room, permissions in held.items() if permission in permissions}
+    shared = frozenset.intersection(*within.values()) if within else everywhere
+    return replace(base, permissions=shared, workspace_ids=tuple(within))
 
 
 def owned_sql(table: str) -> str:

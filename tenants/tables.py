@@ -11,6 +11,7 @@ from tenants.events.models import Event
 from tenants.idempotency.models import IdempotencyRecord
 from tenants.media.models import Asset, AssetVersion
 from tenants.operations.models import Operation
+from tenants.people.models import Member, Password, PersonSession, User, WorkspaceMember
 from tenants.posts.models import Attempt, Post, PostFindings, Publication, Variant
 from tenants.sandbox.models import SandboxPost, SandboxProfile
 
@@ -29,14 +30,19 @@ __all__ = [
     "Event",
     "Heartbeat",
     "IdempotencyRecord",
+    "Member",
     "Operation",
+    "Password",
+    "PersonSession",
     "Post",
     "PostFindings",
     "Publication",
     "SandboxPost",
     "SandboxProfile",
+    "User",
     "Variant",
     "Workspace",
+    "WorkspaceMember",
 ]
 
 

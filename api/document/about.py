@@ -32,6 +32,7 @@ INFO = {
 }
 TAGS = [
     {"name": "Agency", "description": "Who is calling, and the agency's own keys."},
+    {"name": "People", "description": "Signing in and out: what a person does for itself, in no agency's name."},
     {"name": "Workspaces", "description": "One workspace per client: the wall inside the agency."},
     {"name": "Networks", "description": "What each social network can do, as data."},
     {"name": "Accounts", "description": "Connected pages, channels, groups and profiles, and the ways to connect them."},
@@ -49,6 +50,12 @@ it needs; without it the answer is 403 with `required_permission`.
 | scope | what it opens |
 |---|---|
 """
+SESSION = """
+A person who is signed in (`POST /v1/sessions`): an opaque cookie, Secure, HttpOnly and SameSite=Lax. It ends after 12 hours without
+a request, and after 30 days. A person may what the roles in agency and workspace allow. The header `Octavo-Agency: agc_...` says in
+the name of which agency a request speaks; who is a member of one only can leave it out. Requests that change something must come
+from a page of this service (`Sec-Fetch-Site` or `Origin`). Programs use a key.
+"""
 
 
 def finish(document: dict[str, Any]) -> None:
@@ -58,6 +65,7 @@ def finish(document: dict[str, Any]) -> None:
         server["description"] = "Production. The key decides between live and test mode."
         server["x-internal"] = False
     scheme = document["components"]["securitySchemes"]["ApiKey"]
+    document["components"]["securitySchemes"]["Session"]["description"] = SESSION.strip()
     scheme["bearerFormat"] = "oct_(live|test)_..."
     scheme["description"] = KEY.strip() + "\n" + "\n".join(f"| `{scope}` | {opens} |" for scope, opens in scopes(document).items())
 

@@ -35,8 +35,10 @@ def finish(operation: Operation, components: dict[str, Any]) -> None:
     able |= {412} if conditional else set()
     able |= {428} if required else set()
     operation["responses"] = answers | {str(status): refer_to(status) for status in sorted(able) if status in REFUSALS}
-    if operation.get("security"):
-        operation["x-required-permission"] = next(scope for one in operation["security"] for scope in next(iter(one.values())))
+    scopes = [scope for one in operation.get("security", ()) for scope in next(iter(one.values()))]
+    if scopes:
+        operation["x-required-permission"] = scopes[0]
+    operation.setdefault("security", [])
 
 
 def exemplify(operation: Operation, known: dict[str, Any]) -> None:

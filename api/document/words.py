@@ -103,6 +103,7 @@ WORDS: dict[str, tuple[str, Any]] = {
     "retryable": ("Trying again can help.", False),
     "return_url": ("Where the person goes after the redirect.", "https://dashboard.example/connected"),
     "revoked_at": ("When it was revoked; null: it lives.", None),
+    "session_id": ("Id of the session.", NOTHING),
     "schedule": ("When to publish: a time, or `now`. Left out: a draft.", NOTHING),
     "scopes": ("What it may do, as permissions.", ["post:read", "post:create"]),
     "sha256": ("Of the bytes, in hexadecimal.", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"),

@@ -13,8 +13,12 @@ from api.body import BODY_BYTES_MAX, DEPTH_MAX
 from api.document import about
 from api.idempotency import KEEP, KEEP_POSTS
 from api.pagination import LIMIT_DEFAULT, LIMIT_MAX
+from api.rate_limits import PASSWORDS
 from core.clock import now
 from networks.base import Capabilities
+from tenants.people.passwords import LENGTH_MIN
+from tenants.people.sessions import ABSOLUTE, IDLE
+from tenants.permissions import AGENCY_ROLES, WORKSPACE_ROLES, Permission
 from tenants.posts.bulk import ITEMS_MAX
 from tenants.posts.times import AHEAD_MAX, PAST_GRACE
 from tenants.sandbox.behaviours import BEHAVIOURS
@@ -71,11 +75,26 @@ def _last_sunday_of(month: int) -> date:
     raise AssertionError("one of two Marches is to come")
 
 
+def _roles(_: FastAPI) -> str:
+    tables = (("agency", AGENCY_ROLES), ("workspace", WORKSPACE_ROLES))
+    rows = (
+        (f"`{role}`", where, ", ".join(f"`{one}`" for one in Permission if one in held))
+        for where, table in tables
+        for role, held in table.items()
+    )
+    return _table(("Role", "In", "Permissions"), rows)
+
+
 FACTS: dict[str, Callable[[FastAPI], str]] = {
     "promises": _promises,
     "reach": _reach,
     "sandbox": _sandbox,
     "scopes": _scopes,
+    "roles": _roles,
+    "session_idle_hours": lambda _: f"{IDLE.total_seconds() / 3600:g}",
+    "session_days": lambda _: str(ABSOLUTE.days),
+    "passwords_per_minute": lambda _: str(PASSWORDS),
+    "password_min": lambda _: str(LENGTH_MIN),
     "body_kilobytes_max": lambda _: str(BODY_BYTES_MAX // 1024),
     "depth_max": lambda _: str(DEPTH_MAX),
     "bulk_items_max": lambda _: str(ITEMS_MAX),

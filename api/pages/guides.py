@@ -15,7 +15,8 @@ router = APIRouter(include_in_schema=False)
 PLACE = "/docs/guides"
 FOLDER = Path(__file__).parents[2] / "docs" / "guides"
 GUIDES = (
-    "quickstart", "authentication", "test-mode", "publishing", "time-zones", "idempotency", "errors", "pagination", "limits",
+    "quickstart", "authentication", "people", "test-mode", "publishing", "time-zones", "idempotency", "errors", "pagination",
+    "limits",
 )  # fmt: skip
 """In the order in which they are best read."""
 INTRODUCTION = """<h1>Guides</h1>

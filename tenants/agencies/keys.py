@@ -42,6 +42,9 @@ TOUCH = """
 update api_keys set last_used_at = now() where agency_id = $1 and id in (
   select id from api_keys where agency_id = $1 and id = $2 for no key update skip locked)
 """
+MAKER_MEMBER = (
+    "select null::timestamptz expires_at from members where agency_id = $1 and id = $2 and state = 'active' for key share"
+)
 MAKER = "select expires_at from api_keys where agency_id = $1 and id = $2 and revoked_at is null for key share"
 """Waits for a revocation that is under way, and then sees it: no key is made by one that is ending."""
 
@@ -116,7 +119,7 @@ async def create_key(session: AsyncSession, actor: Actor, wish: KeyCreate, now: 
         raise InvalidInput(faults=[Fault("/expires_at", "in_the_past", "The expiry lies in the past.")])
     if wish.expires_at is not None and wish.expires_at > now + timedelta(days=KEY_LIFETIME_DAYS_MAX):
         raise InvalidInput(faults=[Fault("/expires_at", "too_far_ahead", f"At most {KEY_LIFETIME_DAYS_MAX} days.")])
-    maker = await raw(session).fetchrow(MAKER, actor.agency_id, actor.key_id)
+    maker = await raw(session).fetchrow(MAKER if actor.member_id is None else MAKER_MEMBER, actor.agency_id, actor.id)
     if maker is None:
         raise Unauthenticated
     ends = [moment for moment in (wish.expires_at, maker["expires_at"]) if moment is not None]
@@ -137,6 +140,7 @@ async def create_key(session: AsyncSession, actor: Actor, wish: KeyCreate, now: 
         scopes=sorted({scope.value for scope in wish.scopes}),
         workspace_ids=None if wanted is None else list(wanted),
         created_by=actor.key_id,
+        created_by_member=actor.member_id,
         expires_at=min(ends, default=None),
         created_at=now,
     )

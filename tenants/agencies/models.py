@@ -58,6 +58,9 @@ class ApiKey(SQLModel, table=True):
         CheckConstraint("octet_length(hash) = 32", name="hash"),
         Index("uq_api_keys_hash", "agency_id", "hash", unique=True),
         ForeignKeyConstraint(["agency_id", "created_by"], ["api_keys.agency_id", "api_keys.id"], name="fk_api_keys_created_by"),
+        ForeignKeyConstraint(
+            ["agency_id", "created_by_member"], ["members.agency_id", "members.id"], name="fk_api_keys_created_by_member"
+        ),
     )
 
     agency_id: UUID = Field(primary_key=True, foreign_key="agencies.id")
@@ -68,6 +71,7 @@ class ApiKey(SQLModel, table=True):
     scopes: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False, server_default=text("'{}'")))
     workspace_ids: list[UUID] | None = uuid_array()
     created_by: UUID | None = Field(default=None)
+    created_by_member: UUID | None = Field(default=None)
     expires_at: datetime | None = instant(nullable=True)
     last_used_at: datetime | None = instant(nullable=True)
     revoked_at: datetime | None = instant(nullable=True)

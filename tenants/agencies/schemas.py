@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field
 
 from core.wire import AgencyId, Input, Instant, KeyId, Output, Patch, WorkspaceId, is_blank
 from core.zones import is_zone
+from tenants.people.schemas import MemberRead
 from tenants.permissions import Permission
 
 NAME_LENGTH_MAX = 200
@@ -101,7 +102,8 @@ class KeyCreated(KeyRead):
 class Me(Output):
     """Who is calling."""
 
-    actor: KeyRead
+    type: Literal["key", "member"] = Field(description="What is calling: a key, or a person who is signed in.", examples=["key"])
+    actor: KeyRead | MemberRead = Field(description="The key that calls, or what the person is in the agency.")
     agency: "AgencyRead"
     livemode: bool
     permissions: list[str]

@@ -52,7 +52,7 @@ async def accept(
     """Write an operation and its duty. What it may do later is what the caller may do now."""
     permissions = sorted(permission.value for permission in actor.permissions)
     text = _json({**input, "permissions": permissions})
-    await db.execute(INSERT, actor.agency_id, workspace_id, id, kind, text, storage_key, actor.key_id, now, now + KEEP)
+    await db.execute(INSERT, actor.agency_id, workspace_id, id, kind, text, storage_key, actor.id, now, now + KEEP)
     await duties.put(db, KIND, actor.agency_id, [(id, now, None)], now)
 
 

@@ -163,7 +163,7 @@ async def store_post(db: asyncpg.Connection, actor: Actor, new: NewPost, record:
     kept = await db.fetchval(
         queries.INSERT if record is None else queries.INSERT_KEPT, actor.agency_id, row["workspace_id"], row["id"],
         row["state"], row["text"], row["media"], row["due_at"], row["local_at"], row["time_zone"], row["external_ref"],
-        row["details"], actor.key_id, row["created_at"], *columns, [each["id"] for each in publications],
+        row["details"], actor.id, row["created_at"], *columns, [each["id"] for each in publications],
         publications[0]["state"], [each["network"] for each in publications], new_id(), row["duplicate_policy"],
         *(record or ()),
     )  # fmt: skip

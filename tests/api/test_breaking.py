@@ -174,6 +174,7 @@ def test_every_rule_of_the_table_has_a_case() -> None:
         lambda new: new["components"]["parameters"]["Kind"]["schema"]["enum"].append("c"),
         lambda new: new["webhooks"].update({"post.deleted": new["webhooks"]["post.created"]}),
         lambda new: _field(new, "Post", "error")["anyOf"].pop(),
+        lambda new: _operation(new)["security"].append({"Session": ["post:create"]}),
     ],
 )
 def test_what_is_added_or_widened_is_no_break(mutate: Mutation) -> None:

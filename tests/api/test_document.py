@@ -28,11 +28,26 @@ def test_the_committed_document_is_the_codes() -> None:
     assert COMMITTED.read_bytes() == render(), "run `make openapi`"
 
 
-def test_every_operation_names_exactly_one_permission() -> None:
+OWN = {
+    ("post", "/v1/sessions"): [],
+    ("get", "/v1/sessions"): [{"Session": []}],
+    ("delete", "/v1/sessions/current"): [{"Session": []}],
+    ("delete", "/v1/sessions/{session_id}"): [{"Session": []}],
+    ("put", "/v1/me/password"): [{"Session": []}],
+}
+"""What a person does for itself, in no agency's name, and how it shows who it is."""
+
+
+def test_every_operation_names_exactly_one_permission_for_keys_and_for_people_alike() -> None:
     for path, operations in document()["paths"].items():
         for method, operation in operations.items():
-            (scheme,) = operation["security"]
-            (scope,) = scheme["ApiKey"]
+            if (method, path) in OWN:
+                assert operation["security"] == OWN[method, path]
+                assert "x-required-permission" not in operation
+                continue
+            (scope,) = operation["security"][0]["ApiKey"]
+            assert operation["security"] == [{"ApiKey": [scope]}, {"Session": [scope]}], (method, path)
+            assert operation["x-required-permission"] == scope
             assert scope in set(Permission), (method, path)
 
 
@@ -129,7 +144,7 @@ def test_writes_take_a_key_and_conditions_are_told() -> None:
     for path, operations in document()["paths"].items():
         for method, operation in operations.items():
             taken = {one.get("$ref", "").rpartition("/")[2] for one in operation.get("parameters", ())}
-            writes = method != "get" and not path.endswith("/validate")
+            writes = method != "get" and not path.endswith("/validate") and (method, path) not in OWN
             assert ("IdempotencyKey" in taken) == writes, (method, path)
             statuses = set(operation["responses"])
             assert ("412" in statuses) == bool(taken & {"IfMatch", "IfMatchRequired"}), (method, path)
@@ -148,7 +163,7 @@ def test_what_is_deprecated_says_so_in_its_headers() -> None:
 
     app.openapi_tags = []
     raw = app.openapi() | {"servers": []}
-    raw["components"] = {"schemas": {"EventRead": EventRead.model_json_schema()}, "securitySchemes": {"ApiKey": {}}}
+    raw["components"] = {"schemas": {"EventRead": EventRead.model_json_schema()}, "securitySchemes": {"ApiKey": {}, "Session": {}}}
     built = finish(raw, public_url="https://api.octavo.example")
     assert {"Deprecation", "Sunset", "Link"} <= set(built["paths"]["/v1/old"]["get"]["responses"]["200"]["headers"])
     assert {"Deprecation", "Sunset"} <= set(built["components"]["headers"])

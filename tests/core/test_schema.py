@@ -11,8 +11,11 @@ from core.settings import APP_ROLE, WORKER_ROLE, Settings
 from migrations.run import migrate
 from tenants.tables import METADATA
 
-GLOBAL_TABLES = ("agencies", "alembic_version", "heartbeats", "sandbox_profiles", "sandbox_posts")
-"""Tables that belong to no agency, by name; `agencies` has a wall on its id."""
+GLOBAL_TABLES = ("agencies", "alembic_version", "heartbeats", "sandbox_profiles", "sandbox_posts", "users", "passwords", "sessions")
+"""Tables that belong to no agency, by name; `agencies` has a wall on its id, and the last three are of people."""
+PEOPLE = ("users", "passwords", "sessions")
+EXCEPTIONS = ("members person", "members fk_members_user_id")
+"""A person sees in which agencies it is a member, before it is known for which one it speaks; and is no agency's row itself."""
 LINT = f"""
 with t as (
   select c.oid, c.relname, c.relrowsecurity, c.relforcerowsecurity, c.relowner::regrole::text owner,
@@ -27,14 +30,14 @@ union all select relname, 'row-level security not enabled and forced' from t
 union all select relname, 'no policy for the application' from t
   where not exists (select 1 from pg_policy p where p.polrelid = t.oid and '{APP_ROLE}'::regrole = any (p.polroles))
 union all select relname, format('policy %s does not bind agency_id', polname) from t join pg_policy p on p.polrelid = t.oid
-  where '{APP_ROLE}'::regrole = any (p.polroles)
+  where '{APP_ROLE}'::regrole = any (p.polroles) and relname || ' ' || polname not in {EXCEPTIONS}
     and (pg_get_expr(polqual, polrelid) !~ 'agency_id = \\( SELECT current_agency'
       or coalesce(pg_get_expr(polwithcheck, polrelid), '') !~ 'agency_id = \\( SELECT current_agency')
 union all select relname, format('unique index %s is not led by agency_id', i.indexrelid::regclass)
   from t join pg_index i on i.indrelid = t.oid where i.indisunique and i.indkey[0] <> t.agency
 union all select t.relname, format('foreign key %s lacks agency_id', k.conname)
   from t join pg_constraint k on k.conrelid = t.oid and k.contype = 'f'
-  where k.confrelid <> 'agencies'::regclass and not exists (
+  where k.confrelid <> 'agencies'::regclass and t.relname || ' ' || k.conname not in {EXCEPTIONS} and not exists (
     select 1 from unnest(k.conkey, k.confkey) x(a, b)
     join pg_attribute r on r.attrelid = k.confrelid and r.attnum = x.b where x.a = t.agency and r.attname = 'agency_id')
 union all select p.proname, 'SECURITY DEFINER function' from pg_proc p join pg_namespace n on n.oid = p.pronamespace
@@ -55,6 +58,12 @@ union all select relname, format('policy %s is for everybody', polname) from t j
     or p.polroles <> array['{WORKER_ROLE}'::regrole::oid])
 union all select 'agencies', 'row-level security not enabled and forced' from pg_class
   where oid = 'agencies'::regclass and not (relrowsecurity and relforcerowsecurity)
+union all select relname, 'row-level security not enabled and forced' from pg_class
+  where relname in {PEOPLE} and not (relrowsecurity and relforcerowsecurity)
+union all select c.relname, format('policy %s is not about one person', polname)
+  from pg_class c join pg_policy p on p.polrelid = c.oid
+  where c.relname in {PEOPLE} and (p.polroles <> array['{APP_ROLE}'::regrole::oid]
+    or coalesce(pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)) !~ 'current_person|app.login')
 union all select m.roleid::regrole::text, format('%s is a member', m.member::regrole) from pg_auth_members m
   where m.member in ('{APP_ROLE}'::regrole, '{WORKER_ROLE}'::regrole)
 union all select rolname, 'role is over-privileged' from pg_roles
@@ -88,6 +97,9 @@ async def test_every_tenant_table_has_its_wall_and_its_key(settings: Settings) -
         "create policy everybody on posts using (agency_id = (select current_agency()))",
         "alter table agencies no force row level security",
         "alter table posts add unique (external_ref, agency_id)",
+        "alter table passwords no force row level security",
+        f"create policy all_of_them on users for select to {APP_ROLE} using (true)",
+        f"create policy person on workspace_members for select to {APP_ROLE} using (true)",
     ],
 )
 async def test_the_lint_finds_what_it_is_for(settings: Settings, fault: str) -> None:

@@ -1,6 +1,6 @@
 """Every kind of caller there is, beside the one whose things are asked for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from tenants.agencies.schemas import KeyCreate, WorkspaceCreate
 from tenants.agencies.service import create_workspace
 from tenants.permissions import Permission
 from tests.conftest import MakeAgency, TestAgency, client_of
+from tests.people.people import join, make_person, signed_in
 from tests.walls.things import Things, an_account, furnish
 
 Kind = Literal["stranger", "own", "refused", "forbidden"]
@@ -28,6 +29,8 @@ class Caller:
     kind: Kind
     authorization: str | None
     own: Things | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    """Of a person: its cookie, its agency, and that a page of the service sends it."""
 
 
 async def _key(database: Database, agency: TestAgency, scopes: list[Permission], **more: Any) -> str:
@@ -65,7 +68,19 @@ async def strangers(app: FastAPI, database: Database, make_agency: MakeAgency, v
         ("another workspace", "stranger", bound, await things_of(app, database, victim, bound, rooms[0])),
         ("its own other workspace", "own", victim.key, await things_of(app, database, victim, victim.key, rooms[1])),
     ]
-    return [Caller(name, kind, f"Bearer {key}", own) for name, kind, key, own in found]  # type: ignore[arg-type]  # the kinds above
+    known = [Caller(name, kind, f"Bearer {key}", own) for name, kind, key, own in found]  # type: ignore[arg-type]  # the kinds above
+    third = await make_agency("Second robber")  # whose Idempotency-Keys are its own
+    third = third if third.actor.livemode == victim.actor.livemode else third.sibling or third
+    own = await things_of(app, database, third, third.key)
+    return [*known, Caller("the owner of another agency", "stranger", None, own, await _owner(app, database, third))]
+
+
+async def _owner(app: FastAPI, database: Database, agency: TestAgency) -> dict[str, str]:
+    """The headers of a person who is signed in, and owns an agency."""
+    user_id = await make_person(database, "owner@robber.example")
+    await join(database, agency, user_id, "owner")
+    async with await signed_in(app, database, user_id, agency) as client:
+        return {name: client.headers[name] for name in ("Cookie", "Octavo-Agency", "Sec-Fetch-Site")}
 
 
 async def refused(database: Database, victim: TestAgency) -> list[Caller]:

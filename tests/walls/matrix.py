@@ -61,7 +61,7 @@ class Matrix:
         query: dict[str, str] | None = None,
     ) -> Answer:  # fmt: skip
         """Send one request. Words that only the victim may read are a leak wherever they stand."""
-        sent = dict(headers or {})
+        sent = caller.headers | (headers or {})
         if caller.authorization is not None:
             sent["Authorization"] = caller.authorization
         if operation.method == "PATCH":

@@ -1,0 +1,143 @@
+"""People who are signed in by a cookie: the cookie itself, requests that other sites make a browser send, and who it is.
+
+The cookie is `__Host-sid`: Secure, HttpOnly, SameSite=Lax, for this host alone. In development over plain http, which browsers
+give no `__Host-` cookie, it is `sid` without Secure; production has no such way.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request, Response
+from fastapi.security import APIKeyCookie
+
+from api.rate_limits import RateLimits
+from core.clock import now
+from core.db import Bare, Person
+from core.errors import Missing, PermissionDenied, Unauthenticated
+from core.ids import decode
+from core.settings import Settings
+from core.wire import PREFIXES
+from tenants.people.members import PresentedMember, choose_agency
+from tenants.people.sessions import ABSOLUTE, PresentedSession, SignedIn, find_session, read_session
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+AGENCY_HEADER = "octavo-agency"
+scheme = APIKeyCookie(name="__Host-sid", scheme_name="Session", auto_error=False)
+
+
+class CrossSite(PermissionDenied):
+    """Another site made the browser send this, or nothing proves that none did."""
+
+    code = "cross_site_request"
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """A person's own request: who it is, and a transaction that sees this person's rows alone."""
+
+    signed_in: SignedIn
+    db: Bare
+
+
+def is_plain(settings: Settings) -> bool:
+    """Say whether the cookie goes over plain http: in development, where the API says that it is reached so."""
+    return settings.environment == "development" and settings.public_url.startswith("http://")
+
+
+def cookie_name(settings: Settings) -> str:
+    """Name the cookie."""
+    return "sid" if is_plain(settings) else "__Host-sid"
+
+
+def set_cookie(response: Response, settings: Settings, text: str) -> None:
+    """Give the browser its session. An empty text takes it away."""
+    response.set_cookie(
+        cookie_name(settings),
+        text,
+        max_age=int(ABSOLUTE.total_seconds()) if text else 0,
+        path="/",
+        secure=not is_plain(settings),
+        httponly=True,
+        samesite="lax",
+    )
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def refuse_other_sites(request: Request, *, proof: bool) -> None:
+    """Refuse what a page of another site made the browser send. With `proof`, silence is refused too.
+
+    Sec-Fetch-Site tells it where a browser sends it (Fetch Metadata, W3C), and Origin otherwise (OWASP's CSRF Prevention Cheat
+    Sheet; both read 2026-11). `same-site` is refused as well: what stands on a neighbouring host is not ours.
+    """
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site is not None:
+        right = site == "same-origin"
+    elif origin is not None:
+        right = origin.lower() == _origin(request.app.state.settings.public_url)
+    else:
+        right = not proof
+    if not right:
+        raise CrossSite
+
+
+def _present(request: Request) -> PresentedSession:
+    if request.method not in SAFE:
+        refuse_other_sites(request, proof=True)
+    return read_session(request.cookies.get(cookie_name(request.app.state.settings), ""))
+
+
+def has_session(request: Request) -> bool:
+    """Say whether a request comes by cookie. A key in the Authorization header always wins."""
+    return "authorization" not in request.headers and cookie_name(request.app.state.settings) in request.cookies
+
+
+async def own(request: Request, _: Annotated[Any, Depends(scheme)]) -> AsyncIterator[Own]:
+    """One transaction of a person's own; it commits before the answer is sent. Raises Unauthenticated, also for keys."""
+    limits: RateLimits = request.app.state.rate_limits
+    await limits.let_strangers(request.scope)
+    try:
+        if not has_session(request):
+            raise Unauthenticated
+        presented = _present(request)
+        async with request.app.state.database.connection(Person(presented.user_id)) as db:
+            signed_in = await find_session(db, presented, now())
+            await limits.admit_person(request.scope, presented.hash)
+            yield Own(signed_in, db)
+    except Unauthenticated as error:
+        if type(error) is Unauthenticated:
+            await limits.refuse(request.scope)
+        raise
+
+
+async def presented_member(request: Request) -> PresentedMember:
+    """Find who is signed in, and in the name of which agency. Raises Unauthenticated, CrossSite, Malformed, Missing."""
+    limits: RateLimits = request.app.state.rate_limits
+    await limits.let_strangers(request.scope)
+    try:
+        presented = _present(request)
+        async with request.app.state.database.connection(Person(presented.user_id)) as db:
+            signed_in = await find_session(db, presented, now())
+            agency_id = await choose_agency(db, presented.user_id, _wanted(request))
+    except (Unauthenticated, Missing):
+        await limits.refuse(request.scope)
+        raise
+    return PresentedMember(agency_id, signed_in, presented.hash)
+
+
+def _wanted(request: Request) -> Any:
+    text = request.headers.get(AGENCY_HEADER)
+    if text is None:
+        return None
+    try:
+        return decode(PREFIXES["agency"], text.strip())
+    except ValueError as error:
+        raise Missing from error
+
+
+Signed = Annotated[Own, Depends(own, scope="function")]

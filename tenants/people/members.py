@@ -1,0 +1,138 @@
+"""Members: what a person is in an agency, and the caller that it makes of one."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from core.db import Bare, Row, stamp_login, stamp_person
+from core.errors import Malformed, Missing
+from core.ids import new_id
+from tenants.people.passwords import Passwords, require_good
+from tenants.people.schemas import EMAIL_LENGTH_MAX, MemberRead, RoomRole
+from tenants.people.sessions import SignedIn
+from tenants.permissions import Actor, AgencyRole, Permission, WorkspaceRole, actor_of_member
+
+EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
+"""Something at a name with a dot: whether mail arrives there, only mail tells."""
+MINE = "select agency_id, id, role from members where user_id = $1 and state = 'active' order by agency_id"
+AGENCY = "select set_config('app.agency_id', $1, true)"
+NAME = "select id, name, livemode from agencies where id = $1"
+ROOMS = """
+array(select w.workspace_id from workspace_members w where w.agency_id = $1 and w.member_id = m.id order by w.workspace_id) rooms,
+array(select w.role from workspace_members w where w.agency_id = $1 and w.member_id = m.id order by w.workspace_id) room_roles
+"""
+READ = f"""
+select m.id, m.user_id, u.name, u.email, m.role, m.created_at, {ROOMS}
+from members m join users u on u.id = m.user_id where m.agency_id = $1 and m.id = $2
+"""
+LOOK_UP = f"""
+select m.id, m.role, a.name agency_name, a.livemode, {ROOMS}
+from members m join agencies a on a.id = m.agency_id
+where m.agency_id = $1 and m.user_id = $2 and m.state = 'active'
+"""
+FIND_USER = "select id from users where email = $1"
+ADD_USER = "insert into users (id, email, name, email_verified_at, created_at) values ($1, $2, $3, $4, $5)"
+ADD_PASSWORD = "insert into passwords (user_id, hash, changed_at) values ($1, $2, $3)"
+ADD_MEMBER = "insert into members (agency_id, id, user_id, role, created_at) values ($1, $2, $3, $4, $5)"
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedMember:
+    """A person who is signed in, and the agency in whose name the request speaks."""
+
+    agency_id: UUID
+    signed_in: SignedIn
+    hash: bytes
+
+
+async def agencies_of(db: Bare, user_id: UUID) -> list[Row]:
+    """The agencies of a person: `id`, `name`, `livemode`. The transaction carries the person's stamp.
+
+    Each name is read under its own agency's stamp, so that no policy has to show an agency to anybody else.
+    """
+    found: list[Row] = []
+    for row in await db.fetch(MINE, user_id):
+        await db.execute(AGENCY, str(row["agency_id"]))
+        found += await db.fetch(NAME, row["agency_id"])
+    await db.execute(AGENCY, "")
+    return found
+
+
+async def choose_agency(db: Bare, user_id: UUID, wanted: UUID | None) -> UUID:
+    """Decide in the name of which agency a person speaks: the `wanted` one, or else the only one that is live.
+
+    Raises Missing where the person is no member, and Malformed `agency_required` where it is not clear.
+    """
+    if wanted is not None:
+        if all(row["agency_id"] != wanted for row in await db.fetch(MINE, user_id)):
+            raise Missing
+        return wanted
+    live = [row["id"] for row in await agencies_of(db, user_id) if row["livemode"]]
+    if len(live) != 1:
+        raise Malformed("The header Octavo-Agency says in the name of which agency you speak.", code="agency_required")
+    only: UUID = live[0]
+    return only
+
+
+async def admit_member(
+    db: Bare, presented: PresentedMember, permission: Permission, workspace_id: UUID | None
+) -> Actor:  # fmt: skip
+    """Make the caller of a member, in the agency's transaction: its role is read anew for each request.
+
+    Raises Missing where it is no member, or not of the workspace.
+    """
+    row = await db.fetchrow(LOOK_UP, presented.agency_id, presented.signed_in.user_id)
+    if row is None:
+        raise Missing
+    rooms = {id: WorkspaceRole(role) for id, role in zip(row["rooms"], row["room_roles"], strict=True)}
+    base = Actor(
+        agency_id=presented.agency_id,
+        agency_name=row["agency_name"],
+        livemode=row["livemode"],
+        key_id=None,
+        key_name=presented.signed_in.name,
+        member_id=row["id"],
+    )
+    return actor_of_member(base, AgencyRole(row["role"]), rooms, permission, workspace_id)
+
+
+async def read_member(db: Bare, agency_id: UUID, member_id: UUID | None) -> MemberRead:
+    """Read a member of the agency, with its roles. Raises Missing."""
+    row = await db.fetchrow(READ, agency_id, member_id)
+    if row is None:
+        raise Missing
+    rooms = [RoomRole(workspace_id=id, role=role) for id, role in zip(row["rooms"], row["room_roles"], strict=True)]
+    return MemberRead(**{name: row[name] for name in ("id", "user_id", "name", "email", "role", "created_at")}, workspaces=rooms)
+
+
+def read_email(text: str) -> str:
+    """Bring an e-mail to the form by which people sign in. Raises ValueError for what cannot be one."""
+    email = text.strip().lower()
+    if len(email) > EMAIL_LENGTH_MAX or not EMAIL.fullmatch(email):
+        raise ValueError("an e-mail such as ada@agency.example is wanted")
+    return email
+
+
+async def add_owner(
+    db: Bare, passwords: Passwords, agency_ids: tuple[UUID, ...], email: str, password: str | None, now: datetime
+) -> tuple[UUID, bool]:  # fmt: skip
+    """Make a person the owner of agencies: the operator's command, and no route. Returns the person, and whether it is new.
+
+    A person whom there is already keeps its name and its password. The operator vouches for the e-mail of a new one.
+    """
+    email = read_email(email)
+    await stamp_login(db, email)
+    user_id, made = await db.fetchval(FIND_USER, email), False
+    if user_id is None:
+        if password is None:
+            raise ValueError("a new person needs a password")
+        require_good("/password", password, names=tuple(email.split("@")))
+        user_id, made = new_id(), True
+        await db.execute(ADD_USER, user_id, email, email.partition("@")[0], now, now)
+        await stamp_person(db, user_id)
+        await db.execute(ADD_PASSWORD, user_id, await passwords.hash(password), now)
+    for agency_id in agency_ids:
+        await db.execute(AGENCY, str(agency_id))
+        await db.execute(ADD_MEMBER, agency_id, new_id(), user_id, AgencyRole.OWNER.value, now)
+    return user_id, made
