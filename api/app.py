@@ -23,6 +23,7 @@ from api.v1 import (
     events,
     keys,
     media,
+    members,
     networks,
     operations,
     posts,
@@ -52,6 +53,7 @@ V1 = (
     networks,
     keys,
     agency,
+    members,
     sessions,
 )
 """In the order in which they are asked for: routes are matched one after another."""

@@ -82,6 +82,7 @@ CODES: dict[str, str] = {
     "resource_in_use": "The resource is still needed by others",
     "rate_limited": "There were too many requests",
     "deadline_exceeded": "The request took too long",
+    "last_owner": "An agency has an owner",
     "sign_in_failed": "The e-mail and the password do not fit",
     "agency_required": "The request does not say in the name of which agency it speaks",
     "cross_site_request": "The request comes from another site",

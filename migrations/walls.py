@@ -56,6 +56,8 @@ create function current_person() returns uuid language sql stable parallel safe
 as $$ select nullif(current_setting('app.user_id', true), '')::uuid $$
 """
 """Whose own rows a transaction sees. It is stamped where somebody signs in or looks after his own; never beside an agency."""
+MEMBERS = "((select current_workspaces()) is null or id in (select member_id from workspace_members))"
+"""A caller that is bound to workspaces sees those who were added to them."""
 OWN = "(select current_person())"
 SIGNING_IN = "email = (select nullif(current_setting('app.login', true), ''))"
 """The one row that has the e-mail which the request gave: nothing can be listed by it."""

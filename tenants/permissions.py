@@ -17,6 +17,9 @@ class Permission(StrEnum):
     """`noun:verb`. Scopes of keys are these strings."""
 
     AGENCY_READ = "agency:read"
+    MEMBER_READ = "member:read"
+    MEMBER_MANAGE = "member:manage"
+    MEMBER_ASSIGN = "member:assign"
     KEY_READ = "key:read"
     KEY_MANAGE = "key:manage"
     NETWORK_READ = "network:read"
@@ -49,9 +52,6 @@ class Later(StrEnum):
     AGENCY_UPDATE = "agency:update"
     AGENCY_TRANSFER = "agency:transfer"
     AGENCY_CLOSE = "agency:close"
-    MEMBER_READ = "member:read"
-    MEMBER_MANAGE = "member:manage"
-    MEMBER_ASSIGN = "member:assign"
     APPLICATION_READ = "application:read"
     APPLICATION_MANAGE = "application:manage"
     WEBHOOK_READ = "webhook:read"
@@ -93,7 +93,7 @@ P, L = Permission, Later
 EVERYTHING: frozenset[Permission | Later] = frozenset((*Permission, *Later))
 OF_THE_OWNER = frozenset({L.AGENCY_TRANSFER, L.AGENCY_CLOSE})
 OF_THE_AGENCY: frozenset[Permission | Later] = frozenset({
-    P.AGENCY_READ, P.KEY_READ, P.KEY_MANAGE, P.WORKSPACE_CREATE, L.AGENCY_UPDATE, *OF_THE_OWNER, L.MEMBER_READ, L.MEMBER_MANAGE,
+    P.AGENCY_READ, P.KEY_READ, P.KEY_MANAGE, P.WORKSPACE_CREATE, L.AGENCY_UPDATE, *OF_THE_OWNER, P.MEMBER_READ, P.MEMBER_MANAGE,
     L.APPLICATION_READ, L.APPLICATION_MANAGE, L.WEBHOOK_READ, L.WEBHOOK_MANAGE, L.BILLING_READ, L.BILLING_MANAGE, L.AUDIT_READ,
 })  # fmt: skip
 """What is about the agency as a whole: no role of a workspace has any of it."""

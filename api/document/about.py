@@ -33,6 +33,7 @@ INFO = {
 TAGS = [
     {"name": "Agency", "description": "Who is calling, and the agency's own keys."},
     {"name": "People", "description": "Signing in and out: what a person does for itself, in no agency's name."},
+    {"name": "Members", "description": "The people of the agency, and their roles in it and in its workspaces."},
     {"name": "Workspaces", "description": "One workspace per client: the wall inside the agency."},
     {"name": "Networks", "description": "What each social network can do, as data."},
     {"name": "Accounts", "description": "Connected pages, channels, groups and profiles, and the ways to connect them."},

@@ -40,6 +40,7 @@ REFUSALS: dict[int, Refusal] = {
         (
             "state_conflict", "idempotency_in_flight", "publish_in_progress", "different_account", "account_exists",
             "external_ref_exists", "duplicate_content", "bulk_rolled_back", "connect_state_invalid", "resource_in_use",
+            "last_owner",
         ),
         EVERY + LATER,
     ),

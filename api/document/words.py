@@ -77,6 +77,7 @@ WORDS: dict[str, tuple[str, Any]] = {
     "max_count": ("How many at most.", 4),
     "max_length": ("How much of `unit` at most.", 300),
     "media": ("The files, in their order.", NOTHING),
+    "member_id": ("Id of the member.", NOTHING),
     "metadata": ("Your own names and values; they come back as they are.", {"campaign": "spring"}),
     "method": ("Which of the network's ways to connect.", "credentials"),
     "name": ("Its name, for people.", "Corner Bakery"),

@@ -9,7 +9,7 @@ from tenants.agencies.models import ApiKey, Workspace
 from tenants.agencies.schemas import AgencyRead, KeyRead, Me, WorkspaceRead
 from tenants.agencies.service import list_workspaces
 from tenants.owned import find
-from tenants.people.members import read_member
+from tenants.people.members import read_self
 from tenants.people.schemas import MemberRead
 from tenants.permissions import Actor, Permission
 
@@ -27,7 +27,7 @@ async def get_me(db: DB, actor: Annotated[Actor, can(Permission.AGENCY_READ)]) -
     if actor.key_id is not None:
         caller = KeyRead.model_validate(await find(db, ApiKey, actor, actor.key_id))
     else:
-        caller = await read_member(raw(db), actor.agency_id, actor.member_id)
+        caller = await read_self(raw(db), actor)
     workspaces: list[Workspace] = await list_workspaces(db, actor, after=None, limit=WORKSPACES_SHOWN_MAX)
     return Me(
         type="key" if actor.key_id is not None else "member",

@@ -7,7 +7,7 @@ Revises: 0006
 from alembic import op
 import sqlalchemy as sa
 
-from migrations.walls import PERSON, people_walls, wall
+from migrations.walls import MEMBERS, PERSON, people_walls, wall
 
 revision = "0007"
 down_revision = "0006"
@@ -77,7 +77,7 @@ def upgrade() -> None:
     op.add_column('api_keys', sa.Column('created_by_member', sa.Uuid(), nullable=True))
     op.create_foreign_key('fk_api_keys_created_by_member', 'api_keys', 'members', ['agency_id', 'created_by_member'], ['agency_id', 'id'])
     op.execute(PERSON)
-    for statement in [*wall("members"), *wall("workspace_members", workspace="workspace_id"), *people_walls()]:
+    for statement in [*wall("members", also=MEMBERS), *wall("workspace_members", workspace="workspace_id"), *people_walls()]:
         op.execute(statement)
 
 
@@ -85,6 +85,7 @@ def downgrade() -> None:
     op.drop_constraint('fk_api_keys_created_by_member', 'api_keys', type_='foreignkey')
     op.drop_column('api_keys', 'created_by_member')
     op.execute("drop policy person on users")
+    op.execute("drop policy tenant on members")
     for table in ("workspace_members", "members", "sessions", "passwords", "users"):
         op.drop_table(table)
     op.execute("drop function current_person()")

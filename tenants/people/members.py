@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from core.db import Bare, Row, stamp_login, stamp_person
+from core.db import Bare, Row, Tenant, restamp, stamp_login, stamp_person
 from core.errors import Malformed, Missing
 from core.ids import new_id
 from tenants.people.passwords import Passwords, require_good
@@ -104,6 +104,14 @@ async def read_member(db: Bare, agency_id: UUID, member_id: UUID | None) -> Memb
         raise Missing
     rooms = [RoomRole(workspace_id=id, role=role) for id, role in zip(row["rooms"], row["room_roles"], strict=True)]
     return MemberRead(**{name: row[name] for name in ("id", "user_id", "name", "email", "role", "created_at")}, workspaces=rooms)
+
+
+async def read_self(db: Bare, actor: Actor) -> MemberRead:
+    """Read the member who calls: it sees itself in full, also where the request reaches fewer workspaces than it has."""
+    await restamp(db, Tenant(actor.agency_id))
+    read = await read_member(db, actor.agency_id, actor.member_id)
+    await restamp(db, actor.tenant)
+    return read
 
 
 def read_email(text: str) -> str:

@@ -2,9 +2,10 @@
 
 from pydantic import Field, SecretStr
 
-from core.wire import AgencyId, Input, Instant, MemberId, Output, SessionId, UserId, WorkspaceId
+from core.wire import AgencyId, Input, Instant, MemberId, Output, Patch, SessionId, UserId, WorkspaceId
 from tenants.people.passwords import LENGTH_MAX, LENGTH_MIN
 from tenants.people.sessions import SESSIONS_MAX
+from tenants.permissions import AgencyRole, WorkspaceRole
 
 EMAIL_LENGTH_MAX = 254
 """RFC 5321 section 4.5.3.1.3, without the brackets."""
@@ -79,6 +80,18 @@ class RoomRole(Output):
 
     workspace_id: WorkspaceId
     role: str = Field(description="The role in the workspace. The set is open.", examples=["content"])
+
+
+class MemberUpdate(Patch):
+    """Changes to a member, as a JSON merge patch."""
+
+    role: AgencyRole | None = Field(None, description="The role in the agency.", examples=["admin"])
+
+
+class RoomUpdate(Input):
+    """What a member is to be in the workspace."""
+
+    role: WorkspaceRole = Field(description="The role in the workspace.", examples=["content"])
 
 
 class MemberRead(Output):

@@ -16,10 +16,12 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from core.db import Database
 from core.ids import encode
 from core.settings import Settings
 from tests.campaign.processes import ROOT, START_DEADLINE_S, Process, environment
 from tests.conftest import QUOTA_AWAY, MakeAgency, free_port
+from tests.people.people import with_member
 from tests.walls.slots import operations
 from tests.walls.things import Things, furnish
 
@@ -59,7 +61,7 @@ async def until_up(url: str) -> None:
 
 
 @pytest.fixture
-async def served(settings: Settings, make_agency: MakeAgency, tmp_path: Path) -> AsyncIterator[Served]:
+async def served(settings: Settings, make_agency: MakeAgency, database: Database, tmp_path: Path) -> AsyncIterator[Served]:
     """The API as a process, with two furnished agencies."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -75,7 +77,8 @@ async def served(settings: Settings, make_agency: MakeAgency, tmp_path: Path) ->
         served.keys[name] = agency.key
         headers = {"Authorization": f"Bearer {agency.key}"}
         async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=30) as client:
-            served.things.append(await furnish(client, encode("wsp", agency.workspace.id)))
+            things = await furnish(client, encode("wsp", agency.workspace.id))
+        served.things.append(await with_member(database, agency, things))
     yield served
     process.stop()
 

@@ -8,11 +8,12 @@ from fastapi import FastAPI
 
 from core.clock import now
 from core.db import Database, Person, stamp_login, stamp_person
-from core.ids import encode, new_id
+from core.ids import decode, encode, new_id
 from tenants.people.members import ADD_MEMBER, ADD_PASSWORD, ADD_USER
 from tenants.people.passwords import Passwords
 from tenants.people.sessions import begin_session
 from tests.conftest import TestAgency
+from tests.walls.things import Things
 
 PASSWORD = "five quiet lanterns by the bay"
 HASHED: dict[str, str] = {}
@@ -45,6 +46,14 @@ async def join(
                 agency.actor.agency_id, member_id, workspace_id, what,
             )  # fmt: skip
     return member_id
+
+
+async def with_member(database: Database, agency: TestAgency, things: Things) -> Things:
+    """Add a person of its own to a workspace that is furnished."""
+    workspace_id = decode("wsp", things.ids["wsp"])
+    user_id = await make_person(database, f"viewer@{things.ids['wsp']}.example")
+    things.ids["mem"] = encode("mem", await join(database, agency, user_id, "member", {workspace_id: "viewer"}))
+    return things
 
 
 def browser(app: FastAPI, address: str = "127.0.0.1", cookie: str | None = None, **headers: str) -> httpx2.AsyncClient:

@@ -93,6 +93,18 @@ async def test_a_view_over_workspaces_shows_those_whose_role_allows_it(
     await client.aclose()
 
 
+@pytest.mark.parametrize("role", ["owner", "admin", "billing", "member"])
+async def test_who_was_added_to_no_workspace_sees_itself(
+    app: FastAPI, database: Database, agency: TestAgency, role: str
+) -> None:  # fmt: skip
+    user = await make_person(database, "ada@first.example")
+    await join(database, agency, user, role)
+    async with await signed_in(app, database, user, agency) as ada:
+        me = (await ada.get("/v1/me")).json()
+    assert (me["actor"]["email"], me["actor"]["role"]) == ("ada@first.example", role)
+    assert (len(me["workspaces"]) == 1) == (role in {"owner", "admin"})
+
+
 async def test_a_membership_that_ends_ends_at_once(app: FastAPI, database: Database, agency: TestAgency) -> None:
     user = await make_person(database, "ada@first.example")
     member = await join(database, agency, user, "admin")

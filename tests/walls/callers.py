@@ -15,7 +15,7 @@ from tenants.agencies.schemas import KeyCreate, WorkspaceCreate
 from tenants.agencies.service import create_workspace
 from tenants.permissions import Permission
 from tests.conftest import MakeAgency, TestAgency, client_of
-from tests.people.people import join, make_person, signed_in
+from tests.people.people import join, make_person, signed_in, with_member
 from tests.walls.things import Things, an_account, furnish
 
 Kind = Literal["stranger", "own", "refused", "forbidden"]
@@ -48,7 +48,8 @@ async def things_of(app: FastAPI, database: Database, agency: TestAgency, key: s
     id = (workspace or agency.workspace).id
     account = await an_account(database, agency.tenant, id, "bluesky") if agency.actor.livemode else None
     async with client_of(app, key) as client:
-        return await furnish(client, encode("wsp", id), account)
+        things = await furnish(client, encode("wsp", id), account)
+    return await with_member(database, agency, things)
 
 
 async def strangers(app: FastAPI, database: Database, make_agency: MakeAgency, victim: TestAgency) -> list[Caller]:

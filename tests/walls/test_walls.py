@@ -121,7 +121,7 @@ async def switch_rls_off(settings: Settings) -> None:
 
 async def try_everything(scene: Scene, known: list[Operation], *, filters: bool) -> Matrix:
     """Every caller at every slot of every operation: what only looks first, what ends things last."""
-    order = ("GET", "POST", "PATCH", "DELETE")
+    order = ("GET", "POST", "PUT", "PATCH", "DELETE")
     async with client_of(scene.app, None) as client:
         matrix = Matrix(client, scene.things, filters)
         for operation in sorted(known, key=lambda one: order.index(one.method)):
@@ -168,7 +168,7 @@ async def test_no_caller_sees_or_touches_what_is_not_theirs(
 @pytest.mark.parametrize("scene", ["test"], indirect=True)
 async def test_the_owner_reaches_every_slot_that_the_matrix_tries(scene: Scene, database: Database) -> None:
     """Otherwise a 404 would prove nothing: the fixture of each operation must lead somewhere."""
-    order = ("GET", "PATCH", "POST", "DELETE")
+    order = ("GET", "PATCH", "PUT", "POST", "DELETE")
     known = reversed(operations(scene.app.openapi()))  # a post, which ends its publications, is deleted last
     async with client_of(scene.app, scene.victim.key) as client:
         for operation in sorted(known, key=lambda one: order.index(one.method)):

@@ -9,7 +9,7 @@ from core.db import Database, Tenant
 from core.ids import encode, new_id
 from tests.media.files import picture
 
-PREFIXES = ("wsp", "acc", "pst", "pub", "ast", "asv", "cns", "key", "opr", "evt")
+PREFIXES = ("wsp", "acc", "pst", "pub", "ast", "asv", "cns", "key", "opr", "evt", "mem")
 
 
 @dataclass
