@@ -79,9 +79,20 @@ async def test_only_the_hash_of_a_cookie_is_stored(door: httpx2.AsyncClient, ada
 
 async def test_who_hammers_an_account_does_not_shut_its_owner_out(app: FastAPI, ada: str) -> None:
     async with browser(app, "9.9.9.9") as robber, browser(app, "8.8.4.4") as owner:
-        codes = [(await sign_in(robber, ada, f"guess {number}")).status_code for number in range(12)]
+        answers = [await sign_in(robber, ada, f"guess {number}") for number in range(12)]
+        codes = [one.status_code for one in answers]
+        assert answers[-1].json()["violated_policies"] == ["password"]
+        assert 0 < int(answers[-1].headers["Retry-After"]) <= 120
         assert codes == [401] * 5 + [429] * 7
         assert (await sign_in(robber, ada)).status_code == 429  # also with the right one
+        assert (await sign_in(owner, ada)).status_code == 201
+
+
+async def test_passwords_from_many_places_do_not_shut_the_owner_out(app: FastAPI, ada: str) -> None:
+    for number in range(40):
+        async with browser(app, f"9.9.{number}.9") as robber:
+            assert (await sign_in(robber, ada, f"guess {number}")).status_code == 401
+    async with browser(app, "8.8.4.4") as owner:
         assert (await sign_in(owner, ada)).status_code == 201
 
 
