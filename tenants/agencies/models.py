@@ -7,6 +7,10 @@ from sqlalchemy import ARRAY, CheckConstraint, Column, ForeignKeyConstraint, Ind
 from sqlmodel import Field, SQLModel
 
 from core.tables import instant, uuid_array
+from tenants.people.models import Member
+
+MEMBERS = Member.__tablename__
+"""By way of the model: a key refers to its maker, so whoever knows one table must know the other."""
 
 
 class Agency(SQLModel, table=True):
@@ -59,7 +63,7 @@ class ApiKey(SQLModel, table=True):
         Index("uq_api_keys_hash", "agency_id", "hash", unique=True),
         ForeignKeyConstraint(["agency_id", "created_by"], ["api_keys.agency_id", "api_keys.id"], name="fk_api_keys_created_by"),
         ForeignKeyConstraint(
-            ["agency_id", "created_by_member"], ["members.agency_id", "members.id"], name="fk_api_keys_created_by_member"
+            ["agency_id", "created_by_member"], [f"{MEMBERS}.agency_id", f"{MEMBERS}.id"], name="fk_api_keys_created_by_member"
         ),
     )
 

@@ -1,5 +1,9 @@
 """The operator's command makes an agency with its owner, who can sign in."""
 
+import asyncio
+import json
+import sys
+
 import asyncpg
 import pytest
 from fastapi import FastAPI
@@ -7,6 +11,7 @@ from fastapi import FastAPI
 from core.errors import InvalidInput
 from core.settings import Settings
 from tenants.command import create
+from tests.campaign.processes import ROOT, environment
 from tests.people.people import PASSWORD, browser, sign_in
 
 
@@ -18,6 +23,21 @@ async def test_the_owner_of_a_new_agency_signs_in_with_the_password_that_was_sho
         assert {one["id"] for one in answer.json()["agencies"]} == {made["agency"], made["test_agency"]}
         me = (await client.get("/v1/me")).json()
         assert (me["agency"]["id"], me["livemode"], me["actor"]["role"]) == (made["agency"], True, "owner")
+
+
+async def test_the_command_itself_reads_the_password_of_the_owner(app: FastAPI, settings: Settings) -> None:
+    # In a process of its own, which loads no more than the command does
+    arguments = ["-m", "tenants", "create-agency", "--name", "Own", "--owner-email", "ada@corner.example", "--password-stdin"]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, cwd=ROOT, env=environment(settings), stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    said, complaint = await process.communicate(f"{PASSWORD}\n".encode())
+    assert process.returncode == 0, complaint.decode()
+    made = json.loads(said)
+    assert "owner_password" not in made
+    async with browser(app) as client:
+        assert (await sign_in(client, "ada@corner.example")).json()["person"]["id"] == made["owner"]
 
 
 async def test_an_owner_whom_there_is_keeps_the_password_and_owns_another_agency(app: FastAPI, settings: Settings) -> None:
