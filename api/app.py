@@ -18,6 +18,7 @@ from api.rate_limits import RateLimits
 from api.v1 import (
     accounts,
     agency,
+    audit,
     bulk,
     connect_sessions,
     events,
@@ -55,6 +56,7 @@ V1 = (
     agency,
     members,
     sessions,
+    audit,
 )
 """In the order in which they are asked for: routes are matched one after another."""
 

@@ -22,8 +22,10 @@ from fastapi import Request, Response
 from pydantic import BaseModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from api.audited import action_of, origin_of
 from core.db import raw
 from core.errors import Conflict, Malformed, Problem, Unprocessable
+from tenants.audit.entries import Entry, insertion, record, values
 from tenants.idempotency.records import UNLESS_KEPT, Record, check_written
 from tenants.permissions import Actor, Permission
 
@@ -43,6 +45,8 @@ values ($1, $2, $3, now() + $4::interval, $5, $6, $7)
 """
 
 
+STORE_RECORDED = f"with {insertion(8)}{STORE}"
+"""The same with the entry of the audit log, in one round trip."""
 READ_ITEMS = """
 select k.key, pg_try_advisory_xact_lock(hashtextextended($3 || k.key, 7)) locked, r.fingerprint, r.status,
   r.headers::text headers, r.body
@@ -179,11 +183,23 @@ class Idempotency:
         keep = KEEP_POSTS if "/posts" in self.request.url.path else KEEP
         return Record(self.key, self._print, keep, answer.status, orjson.dumps(answer.headers).decode(), answer.body)
 
-    async def _store(self, answer: Answer) -> None:
-        record = self.record(answer)
-        if record is not None:
-            written = await self.db.execute(STORE, self.agency_id, *record)
-            check_written(_count(written))
+    async def tell(self, entry: Entry) -> None:
+        """Write the audit entry of a change whose answer is stored already."""
+        await record(self.db, self.agency_id, action_of(self.request), origin_of(self.request), entry)
+
+    async def _store(self, entry: Entry | None, answer: Answer) -> None:
+        """Write the audit entry, and the answer under its key, if there is one."""
+        told = None if entry is None or entry.changes_nothing else (action_of(self.request), origin_of(self.request), entry)
+        kept = self.record(answer)
+        if kept is None:
+            if told is not None:
+                await record(self.db, self.agency_id, *told)
+            return
+        if told is None:
+            written = await self.db.execute(STORE, self.agency_id, *kept)
+        else:
+            written = await self.db.execute(STORE_RECORDED, self.agency_id, *kept, *values(*told))
+        check_written(_count(written))
 
     async def items(self, path: str, bodies: Sequence[Any]) -> list[Item]:
         """Take the keys of a batch's items (`key:0`, `key:1`, ...), each as if it had come alone to `POST path`.
@@ -228,22 +244,25 @@ class Idempotency:
     async def respond(
         self,
         model: BaseModel | bytes | None,
+        entry: Entry | None,
         *,
         status: int = 200,
         location: str | None = None,
         etag: int | None = None,
     ) -> Response:
-        """Store the answer with the effect and give it back. `model` None is an empty answer; bytes are JSON already."""
+        """Store answer and audit entry with the effect, and give the answer back.
+
+        `model` None is an empty answer; bytes are JSON already. `entry` None: nothing was changed.
+        """
         body = model.model_dump_json().encode() if isinstance(model, BaseModel) else model
         answer = Answer.of(body, status=status, location=location, etag=etag)
-        await self._store(answer)
+        await self._store(entry, answer)
         return answer.response
 
-    async def respond_secret(self, model: BaseModel, *, status: int, location: str) -> Response:
+    async def respond_secret(self, model: BaseModel, entry: Entry, *, status: int, location: str) -> Response:
         """Answer with a `key` that is shown once: the record remembers that it happened, and never held the secret."""
-        if self.key is not None:
-            hidden = model.model_dump(mode="json") | {"key": None}
-            await self._store(Answer.of(orjson.dumps(hidden), status=status, location=location))
+        hidden = model.model_dump(mode="json") | {"key": None}
+        await self._store(entry, Answer.of(orjson.dumps(hidden), status=status, location=location))
         return Answer.of(model.model_dump_json().encode(), status=status, location=location).response
 
 
@@ -262,11 +281,11 @@ class Apart:
         await self._begun.begin(extra)
 
     async def respond_in(
-        self, session: AsyncSession, model: BaseModel | None, *, status: int = 200, location: str | None = None,
-        etag: int | None = None,
+        self, session: AsyncSession, model: BaseModel | None, entry: Entry | None, *, status: int = 200,
+        location: str | None = None, etag: int | None = None,
     ) -> Response:  # fmt: skip
         """Store the answer in `session`, beginning there if the route did not."""
         if self._begun is None:
             await self.begin(session)
         assert self._begun is not None
-        return await self._begun.respond(model, status=status, location=location, etag=etag)
+        return await self._begun.respond(model, entry, status=status, location=location, etag=etag)

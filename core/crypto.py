@@ -88,6 +88,11 @@ def unseal(data_key: bytes, sealed: bytes, agency_id: UUID, table: str, row_id: 
         raise SealBroken("the value does not open here") from error
 
 
+def derive_key(data_key: bytes, purpose: str) -> bytes:
+    """Derive a key of 256 bits for one purpose: one key never seals and signs (the expand step of HKDF, RFC 5869 section 2.3)."""
+    return hmac.new(data_key, purpose.encode() + b"\x01", hashlib.sha256).digest()
+
+
 def hash_key(key: str) -> bytes:
     """Hash an API key for storage: 256 random bits need no salt and no slow hash."""
     return hashlib.sha256(key.encode()).digest()

@@ -37,6 +37,7 @@ PREFIXES = {
     "user": "usr",
     "member": "mem",
     "session": "ses",
+    "audit_entry": "aud",
 }
 """Resource -> prefix of its ids on the wire (product.md, section 2)."""
 INSTANT_LENGTH_MAX = 40
@@ -133,6 +134,7 @@ OperationId = id_type("operation")
 UserId = id_type("user")
 MemberId = id_type("member")
 SessionId = id_type("session")
+AuditEntryId = id_type("audit_entry")
 
 
 def write_instant(value: datetime) -> str:

@@ -86,3 +86,44 @@ def people_walls() -> list[str]:
         f"grant select, insert, update on users to {APP_ROLE}",
         f"create policy person on members for select to {APP_ROLE} using (user_id = {OWN})",
     ]
+
+
+ERASING = "octavo.erase_agency"
+"""The one way to take entries away: the owner names in this setting, for one transaction, the agency that is erased."""
+APPEND_ONLY = f"""
+create function refuse_change() returns trigger language plpgsql as $$
+begin
+  if tg_op = 'DELETE' then
+    if old.agency_id::text = current_setting('{ERASING}', true) then
+      return old;
+    end if;
+  end if;
+  raise exception '% is append-only', tg_table_name using errcode = 'insufficient_privilege';
+end $$
+"""
+"""For every role, the owner and superusers too. It is no wall against them, who can drop it: the chain shows what they did."""
+
+
+def append_only(table: str) -> list[str]:
+    """Statements that let rows of a table be neither changed nor taken away."""
+    return [
+        f"create trigger keep_rows before update or delete on {table} for each row execute function refuse_change()",
+        f"create trigger keep_table before truncate on {table} for each statement execute function refuse_change()",
+    ]
+
+
+def append_only_wall(table: str, *, workspace: str | None = None) -> list[str]:
+    """Statements that close a table whose rows the application writes and reads, and no more.
+
+    A caller that is bound to workspaces sees theirs alone, and writes what belongs to none too: what it does to its keys.
+    """
+    seen = written = AGENCY
+    if workspace:
+        own = WORKSPACE.format(column=workspace)
+        seen, written = f"{AGENCY} and {own}", f"{AGENCY} and ({workspace} is null or {own})"
+    return [
+        f"alter table {table} enable row level security",
+        f"alter table {table} force row level security",
+        f"create policy tenant on {table} to {APP_ROLE} using ({seen}) with check ({written})",
+        f"grant select, insert on {table} to {APP_ROLE}",
+    ]

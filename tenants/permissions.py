@@ -41,6 +41,7 @@ class Permission(StrEnum):
     PUBLICATION_RESOLVE = "publication:resolve"
     EVENT_READ = "event:read"
     OPERATION_READ = "operation:read"
+    AUDIT_READ = "audit:read"
 
 
 class Later(StrEnum):
@@ -58,7 +59,6 @@ class Later(StrEnum):
     WEBHOOK_MANAGE = "webhook:manage"
     BILLING_READ = "billing:read"
     BILLING_MANAGE = "billing:manage"
-    AUDIT_READ = "audit:read"
     PLAN_READ = "plan:read"
     PLAN_EDIT = "plan:edit"
     QUEUE_READ = "queue:read"
@@ -94,7 +94,7 @@ EVERYTHING: frozenset[Permission | Later] = frozenset((*Permission, *Later))
 OF_THE_OWNER = frozenset({L.AGENCY_TRANSFER, L.AGENCY_CLOSE})
 OF_THE_AGENCY: frozenset[Permission | Later] = frozenset({
     P.AGENCY_READ, P.KEY_READ, P.KEY_MANAGE, P.WORKSPACE_CREATE, L.AGENCY_UPDATE, *OF_THE_OWNER, P.MEMBER_READ, P.MEMBER_MANAGE,
-    L.APPLICATION_READ, L.APPLICATION_MANAGE, L.WEBHOOK_READ, L.WEBHOOK_MANAGE, L.BILLING_READ, L.BILLING_MANAGE, L.AUDIT_READ,
+    L.APPLICATION_READ, L.APPLICATION_MANAGE, L.WEBHOOK_READ, L.WEBHOOK_MANAGE, L.BILLING_READ, L.BILLING_MANAGE, P.AUDIT_READ,
 })  # fmt: skip
 """What is about the agency as a whole: no role of a workspace has any of it."""
 

@@ -7,6 +7,7 @@ from core.duty_models import Duty, Heartbeat
 from core.sessions import METADATA
 from tenants.accounts.models import Account, Connection, ConnectSession
 from tenants.agencies.models import Agency, AgencyKey, ApiKey, Workspace
+from tenants.audit.models import AuditEntry, AuditSeal
 from tenants.events.models import Event
 from tenants.idempotency.models import IdempotencyRecord
 from tenants.media.models import Asset, AssetVersion
@@ -24,6 +25,8 @@ __all__ = [
     "Asset",
     "AssetVersion",
     "Attempt",
+    "AuditEntry",
+    "AuditSeal",
     "ConnectSession",
     "Connection",
     "Duty",

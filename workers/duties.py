@@ -17,6 +17,7 @@ RUNS: dict[str, Run] = {"publish": publishing.run, "heartbeat": heartbeat.run}
 """What is there from the start: a post must not wait for the imports of anything else."""
 LATER = {
     "refresh_token": "workers.tokens",
+    "audit": "workers.audit",
     "cleanup": "workers.cleanup",
     "operation": "workers.operations",
     "findings": "workers.findings",

@@ -4,6 +4,7 @@ QUEUES: dict[str, str] = {
     "publish": "publish",
     "refresh_token": "default",
     "heartbeat": "default",
+    "audit": "default",
     "cleanup": "bulk",
     "operation": "bulk",
     "findings": "bulk",

@@ -42,6 +42,7 @@ TAGS = [
     {"name": "Publications", "description": "Deliveries: one post at one account, with every attempt and its proof."},
     {"name": "Operations", "description": "Long work that was accepted: how far it is, and what it brought."},
     {"name": "Events", "description": "What happened, in order."},
+    {"name": "Audit log", "description": "Who changed what: append-only, chained, and verifiable."},
 ]
 KEY = """
 An agency's key: `Authorization: Bearer oct_live_...` or `oct_test_...`. A key holds scopes, may be bound to workspaces, and is

@@ -10,6 +10,7 @@ import logging
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from api.audited import CONNECT_CALLBACK, from_where
 from core.clock import now
 from core.crypto import SealBroken
 from core.db import Tenant, raw
@@ -17,6 +18,7 @@ from core.errors import Malformed, Problem, Unprocessable
 from tenants.accounts import effects, returning
 from tenants.accounts.redirects import CALLBACK_PATH, read_state, return_address
 from tenants.accounts.returning import Redeemed
+from tenants.audit.entries import Entry, pick, record
 from tenants.posts import release
 
 router = APIRouter(include_in_schema=False)
@@ -51,6 +53,7 @@ DONE = {
     "completed": ("Connected", "The account is connected. You can close this page."),
     "choosing": ("One more step", "Access is granted. Go back to where you came from and choose what to connect."),
 }
+WAITED = {"state": "awaiting_user"}
 FAILED = "Not connected"
 START_AGAIN = "This link is not valid any more. Go back to where you came from and start again."
 REASONS = {
@@ -125,6 +128,10 @@ async def _finish(request: Request, redeemed: Redeemed) -> str:
         settled = await returning.complete(session, app.ring, redeemed, connected, moment)
         told = [one.effect for one in settled.attached]
         await effects.apply(release, raw(session), plan.agency_id, told, moment)
+        # Who came back is known by the session alone; who began it, the entry of its beginning says.
+        origin = from_where(request, "connect_session", plan.session_id)
+        entry = Entry("connect_session", plan.session_id, plan.workspace_id, WAITED, pick("connect_session", settled.row))
+        await record(raw(session), plan.agency_id, CONNECT_CALLBACK, origin, entry)
         return settled.row.state
 
 

@@ -16,6 +16,7 @@ from api.pagination import LIMIT_DEFAULT, LIMIT_MAX
 from api.rate_limits import PASSWORDS
 from core.clock import now
 from networks.base import Capabilities
+from tenants.audit.chain import VERIFY_MAX
 from tenants.people.passwords import LENGTH_MIN
 from tenants.people.sessions import ABSOLUTE, IDLE
 from tenants.permissions import AGENCY_ROLES, WORKSPACE_ROLES, Permission
@@ -100,6 +101,7 @@ FACTS: dict[str, Callable[[FastAPI], str]] = {
     "bulk_items_max": lambda _: str(ITEMS_MAX),
     "page_default": lambda _: str(LIMIT_DEFAULT),
     "page_max": lambda _: str(LIMIT_MAX),
+    "verify_max": lambda _: f"{VERIFY_MAX:,}",
     "keep_hours": lambda _: f"{KEEP.total_seconds() / 3600:g}",
     "keep_posts_days": lambda _: str(KEEP_POSTS.days),
     "ahead_days_max": lambda _: str(AHEAD_MAX.days),

@@ -16,6 +16,7 @@ from core.wire import AccountId, WorkspaceId
 from tenants.accounts import effects, queries, service
 from tenants.accounts.capabilities import AccountLimits
 from tenants.accounts.schemas import NETWORK_LENGTH_MAX, AccountRead, AccountState, AccountUpdate
+from tenants.audit.entries import Entry, pick
 from tenants.permissions import Actor, Permission
 from tenants.posts import limits, release
 
@@ -35,10 +36,16 @@ async def _read(request: Request, db: DB, actor: Actor, workspace_id: UUID, acco
     return queries.read_account(seen, request.app.state.networks, actor)
 
 
-async def _check(expected: int | None, db: DB, actor: Actor, workspace_id: UUID, account_id: UUID) -> None:
-    """Honour If-Match under the row's lock, which the change after it takes again for nothing."""
+async def _before(expected: int | None, db: DB, actor: Actor, workspace_id: UUID, account_id: UUID) -> dict[str, Any]:
+    """Honour If-Match under the row's lock, which the change after it takes again for nothing. Says what the account was."""
+    row = await service.lock_account(db, actor, workspace_id, account_id)
     if expected is not None:
-        check_version(expected, await service.lock_version(db, actor, workspace_id, account_id))
+        check_version(expected, row.version)
+    return pick("account", row)
+
+
+def _entry(workspace_id: UUID, account_id: UUID, before: dict[str, Any], after: object) -> Entry:
+    return Entry("account", account_id, workspace_id, before, pick("account", after))
 
 
 @router.get("/workspaces/{workspace_id}/accounts", response_model=Page[AccountRead], summary="List accounts")
@@ -88,10 +95,10 @@ async def update_account(
     body: AccountUpdate, request: Request,
 ) -> Response:  # fmt: skip
     """Change the name or the metadata by JSON merge patch. A name that is given here outlasts a reconnect."""
-    await _check(expected, db, actor, workspace_id, account_id)
-    await service.update_account(db, actor, workspace_id, account_id, body, now())
+    before = await _before(expected, db, actor, workspace_id, account_id)
+    row = await service.update_account(db, actor, workspace_id, account_id, body, now())
     read = await _read(request, db, actor, workspace_id, account_id)
-    return await idem.respond(read, etag=read.version)
+    return await idem.respond(read, _entry(workspace_id, account_id, before, row), etag=read.version)
 
 
 @router.post(PATH + "/pause", response_model=AccountRead, summary="Pause an account")
@@ -100,12 +107,12 @@ async def pause_account(
     actor: Annotated[Actor, can(Permission.ACCOUNT_MANAGE)], idem: Idem, expected: IfMatch, request: Request,
 ) -> Response:  # fmt: skip
     """Publish nothing to it until it is resumed. What is scheduled waits as `blocked`."""
-    await _check(expected, db, actor, workspace_id, account_id)
+    before = await _before(expected, db, actor, workspace_id, account_id)
     moment = now()
-    _, effect = await service.pause(db, actor, workspace_id, account_id, moment)
+    row, effect = await service.pause(db, actor, workspace_id, account_id, moment)
     await effects.apply(release, raw(db), actor.agency_id, [effect] if effect else [], moment)
     read = await _read(request, db, actor, workspace_id, account_id)
-    return await idem.respond(read, etag=read.version)
+    return await idem.respond(read, _entry(workspace_id, account_id, before, row), etag=read.version)
 
 
 @router.post(PATH + "/resume", response_model=AccountRead, summary="Resume an account")
@@ -114,12 +121,12 @@ async def resume_account(
     actor: Annotated[Actor, can(Permission.ACCOUNT_MANAGE)], idem: Idem, expected: IfMatch, request: Request,
 ) -> Response:  # fmt: skip
     """End a pause: what waited for it is scheduled again. It may need a reconnect first, and then says so."""
-    await _check(expected, db, actor, workspace_id, account_id)
+    before = await _before(expected, db, actor, workspace_id, account_id)
     moment = now()
-    _, effect = await service.resume(db, actor, workspace_id, account_id, moment)
+    row, effect = await service.resume(db, actor, workspace_id, account_id, moment)
     await effects.apply(release, raw(db), actor.agency_id, [effect] if effect else [], moment)
     read = await _read(request, db, actor, workspace_id, account_id)
-    return await idem.respond(read, etag=read.version)
+    return await idem.respond(read, _entry(workspace_id, account_id, before, row), etag=read.version)
 
 
 @router.delete(PATH, status_code=204, summary="Disconnect an account")
@@ -128,8 +135,8 @@ async def disconnect_account(
     actor: Annotated[Actor, can(Permission.ACCOUNT_MANAGE)], idem: Idem, expected: IfMatch, request: Request,
 ) -> Response:  # fmt: skip
     """Close its authorisation and delete what was stored of it. The account and its history stay, as `disconnected`."""
-    await _check(expected, db, actor, workspace_id, account_id)
+    before = await _before(expected, db, actor, workspace_id, account_id)
     moment = now()
-    effect = await service.disconnect(db, actor, workspace_id, account_id, moment)
+    row, effect = await service.disconnect(db, actor, workspace_id, account_id, moment)
     await effects.apply(release, raw(db), actor.agency_id, [effect] if effect else [], moment)
-    return await idem.respond(None, status=204)
+    return await idem.respond(None, _entry(workspace_id, account_id, before, row), status=204)

@@ -18,6 +18,7 @@ from core.db import raw
 from core.errors import Malformed, Problem, TooLarge, UnsupportedMedia
 from core.ids import encode, new_id
 from core.wire import Input, QueryFlag, WorkspaceId
+from tenants.audit.entries import Entry, pick
 from tenants.operations import service as operations
 from tenants.operations.models import Operation
 from tenants.operations.schemas import OperationRead
@@ -75,7 +76,10 @@ async def create_posts(
     await idem.store_items(items)
     data = [{"client_ref": wish.client_ref, **answer} for wish, answer in zip(body.items, answers, strict=True)]
     succeeded = sum(1 for one in data if one["post"] is not None)
-    return await idem.respond(orjson.dumps({"succeeded": succeeded, "failed": len(data) - succeeded, "data": data}))
+    fresh = [encode("pst", one) for one in created if not isinstance(one, Problem)]
+    # One request, one entry, however many posts; a batch of which nothing was stored has none.
+    entry = Entry("workspace", workspace_id, workspace_id, after={"post_ids": fresh}) if fresh else None
+    return await idem.respond(orjson.dumps({"succeeded": succeeded, "failed": len(data) - succeeded, "data": data}), entry)
 
 
 async def _answers(
@@ -126,7 +130,8 @@ async def import_posts(
             about = {"dry_run": query.dry_run}
             await operations.accept(raw(session), actor, workspace_id, id, importing.KIND, about, key, now())
             read = OperationRead.model_validate(await find(session, Operation, actor, id))
-            return await idem.respond_in(session, read, status=202, location=operations.location(id))
+            entry = Entry("operation", id, workspace_id, after=pick("operation", read) | about)
+            return await idem.respond_in(session, read, entry, status=202, location=operations.location(id))
     except BaseException:
         if not written:
             await state.store.discard(key)

@@ -18,6 +18,7 @@ from core.wire import PREFIXES, AccountId, ConnectSessionId, WorkspaceId
 from tenants.accounts import connecting, effects, sessions
 from tenants.accounts.connecting import Plan
 from tenants.accounts.schemas import ConnectSessionComplete, ConnectSessionCreate, ConnectSessionRead, Reconnect
+from tenants.audit.entries import Entry, pick
 from tenants.permissions import Actor, Permission
 from tenants.posts import release
 
@@ -40,9 +41,19 @@ async def _carry_out(request: Request, actor: Actor, idem: Apart, plan: Plan) ->
         told = [one.effect for one in settled.attached]
         await effects.apply(release, raw(session), actor.agency_id, told, moment)
         read = await sessions.read_session(session, settled.row, state.networks, actor, moment, authorize_url=settled.authorize_url)
+        entry = _entry(plan, settled.row)
         if plan.stage:
-            return await idem.respond_in(session, read)
-        return await idem.respond_in(session, read, status=201, location=_location(plan.workspace_id, plan.session_id))
+            return await idem.respond_in(session, read, entry)
+        return await idem.respond_in(session, read, entry, status=201, location=_location(plan.workspace_id, plan.session_id))
+
+
+def _entry(plan: Plan, row: object) -> Entry:
+    """A reconnect is about its account, everything else about the session itself."""
+    after = pick("connect_session", row)
+    if plan.account_id is not None and not plan.stage:
+        return Entry("account", plan.account_id, plan.workspace_id, after=after)
+    before = {"state": next(iter(plan.stage))} if plan.stage else None
+    return Entry("connect_session", plan.session_id, plan.workspace_id, before, after)
 
 
 def _location(workspace_id: UUID, session_id: UUID) -> str:

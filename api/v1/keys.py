@@ -8,10 +8,12 @@ from api.dependencies import DB, Idem, can
 from api.pagination import Page, PageQuery, page_of, read_cursor
 from api.routing import v1
 from core.clock import now
+from core.ids import encode
 from core.wire import KeyId
 from tenants.agencies.keys import create_key, list_keys, revoke_key
 from tenants.agencies.models import ApiKey
 from tenants.agencies.schemas import KeyCreate, KeyCreated, KeyRead
+from tenants.audit.entries import Entry, pick
 from tenants.owned import find
 from tenants.permissions import Actor, Permission
 
@@ -23,7 +25,8 @@ async def create_api_key(db: DB, actor: Annotated[Actor, can(Permission.KEY_MANA
     """Create a key. Its text is in this answer and nowhere else. It cannot hold a scope or workspace that its maker lacks."""
     row, text = await create_key(db, actor, body, now())
     read = KeyCreated.model_validate(row.model_dump() | {"key": text})
-    return await idem.respond_secret(read, status=201, location=f"/v1/api-keys/{read.model_dump(mode='json')['id']}")
+    entry = Entry("key", row.id, None, after=pick("key", row))
+    return await idem.respond_secret(read, entry, status=201, location=f"/v1/api-keys/{read.model_dump(mode='json')['id']}")
 
 
 @router.get("/api-keys", response_model=Page[KeyRead], summary="List API keys")
@@ -45,5 +48,9 @@ async def get_api_key(key_id: KeyId, db: DB, actor: Annotated[Actor, can(Permiss
 @router.delete("/api-keys/{key_id}", status_code=204, summary="Revoke an API key")
 async def revoke_api_key(key_id: KeyId, db: DB, actor: Annotated[Actor, can(Permission.KEY_MANAGE)], idem: Idem) -> Response:
     """End a key at once, and with it every key that it made."""
-    await revoke_key(db, actor, key_id, now())
-    return await idem.respond(None, status=204)
+    before = pick("key", await find(db, ApiKey, actor, key_id))
+    row, *others = await revoke_key(db, actor, key_id, now())
+    after = pick("key", row)
+    if others:
+        after["ended_key_ids"] = [encode("key", one.id) for one in others]
+    return await idem.respond(None, Entry("key", key_id, None, before, after), status=204)

@@ -20,6 +20,7 @@ from api.routing import v1
 from core.clock import now
 from core.errors import Malformed, UnsupportedMedia
 from core.wire import AssetId, WorkspaceId
+from tenants.audit.entries import Entry, pick
 from tenants.media import service
 from tenants.media.decode import BYTES_MAX
 from tenants.media.fetch import fetch
@@ -89,7 +90,8 @@ async def upload_media(
             await idem.begin(session, digest)
             read = await service.create_asset(session, actor, workspace_id, stored, filename=filename, alt_text=alt_text, now=now())
             location = read.url.removesuffix("/content")
-            return await idem.respond_in(session, read, status=201, location=location, etag=read.version)
+            entry = Entry("asset", read.id, workspace_id, after=pick("asset", read))
+            return await idem.respond_in(session, read, entry, status=201, location=location, etag=read.version)
 
 
 async def _receive(request: Request, file: BinaryIO) -> tuple[str, str | None, str, bytes]:
@@ -187,8 +189,9 @@ async def update_media(
     """Change name or description by JSON merge patch. `If-Match` is honoured."""
     asset = await service.lock_asset(db, actor, workspace_id, asset_id)
     check_version(expected, asset.version)
+    before = pick("asset", asset)
     read = await service.update_asset(db, actor, asset, body, now())
-    return await idem.respond(read, etag=read.version)
+    return await idem.respond(read, Entry("asset", asset_id, workspace_id, before, pick("asset", read)), etag=read.version)
 
 
 @router.delete("/workspaces/{workspace_id}/media/{asset_id}", status_code=204, summary="Delete a file")
@@ -206,8 +209,9 @@ async def delete_media(
         await idem.begin(session)
         asset = await service.lock_asset(session, actor, workspace_id, asset_id)
         check_version(expected, asset.version)
+        entry = Entry("asset", asset_id, workspace_id, before=pick("asset", asset))
         keys = await service.delete_asset(session, actor, asset)
-        answer = await idem.respond_in(session, None, status=204)
+        answer = await idem.respond_in(session, None, entry, status=204)
     for key in keys:
         await state.store.discard(key)
     return answer

@@ -1,5 +1,6 @@
 """Posts: content, its time, and its accounts."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from core.db import Bare as BareConnection
 from core.db import Row
 from core.ids import encode
 from core.wire import AccountId, Instant, PostId, WorkspaceId
+from tenants.audit.entries import Entry, pick
 from tenants.permissions import Actor, Permission
 from tenants.posts import editing, preflight, queries, rows, service
 from tenants.posts.schemas import PostCreate, PostRead, PostUpdate, ScheduleWish, ValidationRead
@@ -53,9 +55,27 @@ async def read_post(db: BareConnection, actor: Actor, workspace_id: UUID, post_i
     return (await read_posts(db, actor, [await queries.get_post(db, actor, workspace_id, post_id)]))[0]
 
 
-async def _answer(db: BareConnection, actor: Actor, idem: IdemBare, workspace_id: UUID, post_id: UUID) -> Response:
-    read = await read_post(db, actor, workspace_id, post_id)
-    return await idem.respond(orjson.dumps(read), etag=read["version"])
+def _told(row: Mapping[str, Any] | Row, account_ids: list[str]) -> dict[str, Any]:
+    """What the audit log keeps of a post: no text, and to whom it goes."""
+    return pick("post", row) | {"account_ids": sorted(account_ids)}
+
+
+def _accounts(read: dict[str, Any]) -> list[str]:
+    return [one["account_id"] for one in read["publications"]]
+
+
+def _before(found: service.Found) -> dict[str, Any]:
+    post, publications = found
+    return _told(post, [encode("acc", row["account_id"]) for row in publications])
+
+
+async def _answer(
+    db: BareConnection, actor: Actor, idem: IdemBare, workspace_id: UUID, post_id: UUID, found: service.Found
+) -> Response:
+    row = await queries.get_post(db, actor, workspace_id, post_id)
+    (read,) = await read_posts(db, actor, [row])
+    entry = Entry("post", post_id, workspace_id, _before(found), _told(row, _accounts(read)))
+    return await idem.respond(orjson.dumps(read), entry, etag=read["version"])
 
 
 @router.post(PATH, status_code=201, response_model=PostRead, summary="Create a post")
@@ -74,6 +94,7 @@ async def create_post(
     location = f"/v1/workspaces/{encode('wsp', workspace_id)}/posts/{read['id']}"
     answer = Answer.of(orjson.dumps(read), status=201, location=location, etag=1)
     await service.store_post(db, actor, new, idem.record(answer))
+    await idem.tell(Entry("post", new.row["id"], workspace_id, after=_told(new.row, _accounts(read))))
     return answer.response
 
 
@@ -132,8 +153,8 @@ async def update_post(
 ) -> Response:  # fmt: skip
     """Change a post by JSON merge patch, while nothing of it has begun to go out. `If-Match` is required."""
     networks = request.app.state.networks
-    await editing.update_post(db, actor, networks, workspace_id, post_id, body, expected, now())
-    return await _answer(db, actor, idem, workspace_id, post_id)
+    found = await editing.update_post(db, actor, networks, workspace_id, post_id, body, expected, now())
+    return await _answer(db, actor, idem, workspace_id, post_id, found)
 
 
 @router.delete(ONE, status_code=204, summary="Delete a post")
@@ -142,8 +163,8 @@ async def delete_post(
     idem: IdemBare, expected: IfMatch,
 ) -> Response:  # fmt: skip
     """Delete a post that never reached a network; one that did keeps its history and can be archived."""
-    await service.delete_post(db, actor, workspace_id, post_id, expected, now())
-    return await idem.respond(None, status=204)
+    found = await service.delete_post(db, actor, workspace_id, post_id, expected, now())
+    return await idem.respond(None, Entry("post", post_id, workspace_id, before=_before(found)), status=204)
 
 
 @router.post(ONE + "/schedule", response_model=PostRead, summary="Schedule a post")
@@ -153,8 +174,8 @@ async def schedule_post(
 ) -> Response:  # fmt: skip
     """Give a post its time, or another one. What is published already stays as it is."""
     networks = request.app.state.networks
-    await service.schedule_post(db, actor, networks, workspace_id, post_id, body.schedule, expected, now())
-    return await _answer(db, actor, idem, workspace_id, post_id)
+    found = await service.schedule_post(db, actor, networks, workspace_id, post_id, body.schedule, expected, now())
+    return await _answer(db, actor, idem, workspace_id, post_id, found)
 
 
 async def _act(
@@ -162,8 +183,8 @@ async def _act(
     post_id: UUID, expected: int | None,
 ) -> Response:  # fmt: skip
     action = service.cancel_post if verb == "cancel" else service.archive_post
-    await action(db, actor, workspace_id, post_id, expected, now())
-    return await _answer(db, actor, idem, workspace_id, post_id)
+    found = await action(db, actor, workspace_id, post_id, expected, now())
+    return await _answer(db, actor, idem, workspace_id, post_id, found)
 
 
 @router.post(ONE + "/cancel", response_model=PostRead, summary="Cancel a post")

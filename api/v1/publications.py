@@ -12,8 +12,10 @@ from api.pagination import Page, PageQuery, page_of, read_cursor
 from api.routing import v1
 from core.clock import now
 from core.db import Bare as BareConnection
+from core.db import Row
 from core.ids import encode
 from core.wire import AccountId, Instant, PublicationId, WorkspaceId
+from tenants.audit.entries import Entry, pick
 from tenants.permissions import Actor, Permission
 from tenants.posts import people, queries, rows
 from tenants.posts.moves import Cancelled, DeletionAsked, Resolved, RetryAsked
@@ -56,10 +58,9 @@ async def list_publications(
     return Response(orjson.dumps(page), media_type="application/json", headers=dict(response.headers))
 
 
-async def read_publication(db: BareConnection, actor: Actor, workspace_id: UUID, publication_id: UUID) -> dict[str, Any]:
+async def read_publication(db: BareConnection, actor: Actor, row: Row) -> dict[str, Any]:
     """Bring one publication to the wire, with its attempts."""
-    row = await queries.get_publication(db, actor, workspace_id, publication_id)
-    tries = await queries.attempts_of(db, actor.agency_id, publication_id)
+    tries = await queries.attempts_of(db, actor.agency_id, row["id"])
     return rows.publication(row, actor) | {
         "workspace_id": encode("wsp", row["workspace_id"]),
         "tries": [rows.attempt(each) for each in tries],
@@ -72,14 +73,18 @@ async def get_publication(
     actor: Annotated[Actor, can_bare(Permission.PUBLICATION_READ)],
 ) -> Response:  # fmt: skip
     """One delivery with every attempt at it, and what proves how each ended."""
-    read = await read_publication(db, actor, workspace_id, publication_id)
+    read = await read_publication(db, actor, await queries.get_publication(db, actor, workspace_id, publication_id))
     return Response(orjson.dumps(read), media_type="application/json")
 
 
-async def _act(db: BareConnection, actor: Actor, idem: IdemBare, workspace_id: UUID, publication_id: UUID, event: Any) -> Response:
+async def _act(
+    db: BareConnection, actor: Actor, idem: IdemBare, workspace_id: UUID, publication_id: UUID, event: Any, status: int = 200
+) -> Response:
     networks = idem.request.app.state.networks
-    await people.act(db, actor, networks, workspace_id, publication_id, event, now())
-    return await idem.respond(orjson.dumps(await read_publication(db, actor, workspace_id, publication_id)))
+    before = await people.act(db, actor, networks, workspace_id, publication_id, event, now())
+    after = await queries.get_publication(db, actor, workspace_id, publication_id)
+    entry = Entry("publication", publication_id, workspace_id, pick("publication", before), pick("publication", after))
+    return await idem.respond(orjson.dumps(await read_publication(db, actor, after)), entry, status=status)
 
 
 @router.post(PATH + "/retry", response_model=PublicationDetail, summary="Retry a publication")
@@ -116,7 +121,4 @@ async def delete_publication(
     actor: Annotated[Actor, can_bare(Permission.POST_DELETE)], idem: IdemBare,
 ) -> Response:  # fmt: skip
     """Take the post away from the network. The publication is `unpublishing`, then `removed`."""
-    networks = idem.request.app.state.networks
-    await people.act(db, actor, networks, workspace_id, publication_id, DeletionAsked(), now())
-    read = await read_publication(db, actor, workspace_id, publication_id)
-    return await idem.respond(orjson.dumps(read), status=202)
+    return await _act(db, actor, idem, workspace_id, publication_id, DeletionAsked(), status=202)

@@ -15,6 +15,7 @@ from tenants.agencies.schemas import WorkspaceCreate, WorkspaceRead, WorkspaceUp
 from tenants.agencies.service import create_workspace as create
 from tenants.agencies.service import list_workspaces as list_rows
 from tenants.agencies.service import update_workspace as update
+from tenants.audit.entries import Entry, pick
 from tenants.owned import find
 from tenants.permissions import Actor, Permission
 
@@ -26,9 +27,10 @@ async def create_workspace(
     db: DB, actor: Annotated[Actor, can(Permission.WORKSPACE_CREATE)], idem: Idem, body: WorkspaceCreate
 ) -> Response:
     """Create the place where one client's accounts, posts and figures live."""
-    read = WorkspaceRead.model_validate(await create(db, actor, body, now()))
+    row = await create(db, actor, body, now())
+    read, entry = WorkspaceRead.model_validate(row), Entry("workspace", row.id, row.id, after=pick("workspace", row))
     location = f"/v1/workspaces/{read.model_dump(mode='json')['id']}"
-    return await idem.respond(read, status=201, location=location, etag=read.version)
+    return await idem.respond(read, entry, status=201, location=location, etag=read.version)
 
 
 @router.get("/workspaces", response_model=Page[WorkspaceRead], summary="List workspaces")
@@ -59,5 +61,7 @@ async def update_workspace(
     """Change a workspace by JSON merge patch. `If-Match` is honoured."""
     row = await find(db, Workspace, actor, workspace_id, lock=True)
     check_version(expected, row.version)
+    before = pick("workspace", row)
     read = WorkspaceRead.model_validate(await update(db, actor, workspace_id, body, now()))
-    return await idem.respond(read, etag=read.version)
+    entry = Entry("workspace", workspace_id, workspace_id, before, pick("workspace", read))
+    return await idem.respond(read, entry, etag=read.version)

@@ -41,9 +41,9 @@ async def update_account(
     return row
 
 
-async def lock_version(session: AsyncSession, actor: Actor, workspace_id: UUID, account_id: UUID) -> int:
-    """Lock an account until the transaction ends and say its version. Raises Missing."""
-    return (await find(session, Account, actor, account_id, workspace_id=workspace_id, lock=True)).version
+async def lock_account(session: AsyncSession, actor: Actor, workspace_id: UUID, account_id: UUID) -> Account:
+    """Lock an account until the transaction ends. Raises Missing."""
+    return await find(session, Account, actor, account_id, workspace_id=workspace_id, lock=True)
 
 
 async def pause(
@@ -78,14 +78,16 @@ async def resume(
     return row, Effect(row.id, release=frozenset({PAUSED}))
 
 
-async def disconnect(session: AsyncSession, actor: Actor, workspace_id: UUID, account_id: UUID, now: datetime) -> Effect | None:
+async def disconnect(
+    session: AsyncSession, actor: Actor, workspace_id: UUID, account_id: UUID, now: datetime
+) -> tuple[Account, Effect | None]:
     """Close the authorisation and delete what was sealed; the account and its history stay. Raises Missing."""
     row = await find(session, Account, actor, account_id, workspace_id=workspace_id, lock=True)
     if row.state == "disconnected":
-        return None
+        return row, None
     await close_connections(session, row, "closed")
     await _move(session, row, now, "account.disconnected", state="disconnected", state_reason=None)
-    return Effect(row.id, hold=DISCONNECTED)
+    return row, Effect(row.id, hold=DISCONNECTED)
 
 
 async def close_connections(session: AsyncSession, account: Account, state: str) -> Connection | None:

@@ -156,23 +156,28 @@ async def _has_workspace(session: AsyncSession, actor: Actor, workspace_id: UUID
     return (await session.exec(query)).one_or_none() is not None
 
 
-async def revoke_key(session: AsyncSession, actor: Actor, key_id: UUID, now: datetime) -> None:
-    """End a key, and with it every key that it made. Takes effect with the commit. Raises Missing, Conflict (own key)."""
+async def revoke_key(session: AsyncSession, actor: Actor, key_id: UUID, now: datetime) -> list[ApiKey]:
+    """End a key, and with it every key that it made. Takes effect with the commit. Raises Missing, Conflict (own key).
+
+    Returns the key, then those that ended with it.
+    """
     row = await find(session, ApiKey, actor, key_id, lock=True)
     if row.id == actor.key_id:
         raise Conflict("A key cannot revoke itself.")
     lacking = sorted(set(row.scopes) - {permission.value for permission in actor.permissions})
     if lacking:
         raise PermissionDenied(f"A key cannot end one that holds more than itself: {', '.join(lacking)}.")
-    ending = [row]
+    ending, ended = [row], [row]
     while ending:
         current = ending.pop()
         if current.revoked_at is None:
             current.revoked_at = now
             session.add(current)
         made = await session.exec(owned(ApiKey, actor).where(ApiKey.created_by == current.id, col(ApiKey.revoked_at).is_(None)))
-        ending.extend(made.all())
+        ending.extend(found := list(made.all()))
+        ended.extend(found)
     await session.flush()
+    return ended
 
 
 async def list_keys(session: AsyncSession, actor: Actor, *, after: UUID | None, limit: int) -> list[ApiKey]:

@@ -22,6 +22,8 @@ from tenants.permissions import Actor, Permission
 DAILY = ("cleanup", "findings")
 """Duties that every agency has from the start; each puts itself again."""
 DAILY_FIRST = timedelta(days=1)
+SEALING = "audit"
+"""The duty that chains the agency's audit log."""
 
 
 class NewAgency(NamedTuple):
@@ -62,6 +64,7 @@ async def create_agency(session: AsyncSession, ring: KeyRing, name: str, now: da
         await session.flush()
         for kind in DAILY:
             await duties.put(raw(session), kind, agency_id, [(agency_id, now + DAILY_FIRST, None)], now)
+        await duties.put(raw(session), SEALING, agency_id, [(agency_id, now, None)], now)
         texts.append(key)
     return NewAgency(live_id, test_id, *texts)
 

@@ -17,6 +17,7 @@ from tenants.posts import queries
 from tenants.posts.delivery import KIND
 from tenants.posts.schemas import METADATA_MAX, PostUpdate, VariantWish
 from tenants.posts.service import (
+    Found,
     Networks,
     check_stored,
     json_text,
@@ -54,7 +55,7 @@ delete from variants where agency_id = $1 and post_id = $2 and account_id = any(
 async def update_post(
     db: asyncpg.Connection, actor: Actor, networks: Networks, workspace_id: UUID, post_id: UUID, wish: PostUpdate,
     expected: int | None, now: datetime,
-) -> None:  # fmt: skip
+) -> Found:  # fmt: skip
     """Apply a merge patch. Content changes only while no delivery has begun (409 `publish_in_progress`, `state_conflict`)."""
     post, rows = await locked(db, actor, workspace_id, post_id, expected)
     given = wish.model_fields_set
@@ -75,6 +76,7 @@ async def update_post(
         current = await queries.publications_of(db, actor.agency_id, [post_id])
         await check_stored(db, actor, networks, workspace_id, fresh, [row["account_id"] for row in current], fresh["due_at"])
     await emit(db, actor.agency_id, [(workspace_id, "post.updated", post_id, {"fields": sorted(given)})])
+    return post, rows
 
 
 async def _store(db: asyncpg.Connection, actor: Actor, post: asyncpg.Record, wish: PostUpdate, media: str, now: datetime) -> None:

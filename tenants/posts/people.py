@@ -18,8 +18,8 @@ from tenants.posts.states import IN_WORK, NotAllowed, decide
 async def act(
     db: asyncpg.Connection, actor: Actor, networks: Networks, workspace_id: UUID, publication_id: UUID, event: Any,
     now: datetime,
-) -> None:  # fmt: skip
-    """Apply what a person asks to one publication; a retry is checked like a new schedule.
+) -> asyncpg.Record:  # fmt: skip
+    """Apply what a person asks to one publication; a retry is checked like a new schedule. Returns it as it was.
 
     Raises Missing, Conflict (`publish_in_progress`, `state_conflict`), InvalidInput.
     """
@@ -39,3 +39,4 @@ async def act(
         await check_stored(db, actor, networks, workspace_id, post, [row["account_id"]], now)
     change = Change(row["id"], row["workspace_id"], row["post_id"], row["account_id"], before, decision)
     await write(db, actor.agency_id, [change], now)
+    return row

@@ -27,6 +27,8 @@ from tenants.posts.states import CANCELLABLE, IN_WORK, SCHEDULABLE, decide
 from tenants.posts.times import Due, read_schedule
 
 Networks = Mapping[str, Network]
+Found = tuple[asyncpg.Record, list[asyncpg.Record]]
+"""A post and its publications, as they were found and locked."""
 VariantRow = tuple[UUID, UUID, str | None, str | None, str]
 """Id, account, text, media, options; null: as the post says."""
 ARCHIVE = """
@@ -199,9 +201,7 @@ def _new_post(
     return NewPost(row, publications, variants)
 
 
-async def locked(
-    db: asyncpg.Connection, actor: Actor, workspace_id: UUID, post_id: UUID, expected: int | None = None
-) -> tuple[asyncpg.Record, list[asyncpg.Record]]:
+async def locked(db: asyncpg.Connection, actor: Actor, workspace_id: UUID, post_id: UUID, expected: int | None = None) -> Found:
     """Lock a post, its duties and its publications, in the order that workers take them too.
 
     `expected` is the version that the caller has seen. Raises Missing, PreconditionFailed.
@@ -234,8 +234,11 @@ def refuse_in_work(rows: Sequence[asyncpg.Record]) -> None:
 async def schedule_post(
     db: asyncpg.Connection, actor: Actor, networks: Networks, workspace_id: UUID, post_id: UUID, wish: Any,
     expected: int | None, now: datetime,
-) -> None:  # fmt: skip
-    """Give a post its time, the first or another. What is published already stays so. Raises Conflict, InvalidInput."""
+) -> Found:  # fmt: skip
+    """Give a post its time, the first or another. What is published already stays so. Raises Conflict, InvalidInput.
+
+    As all that changes a post, it returns what was there before.
+    """
     zone = await queries.workspace_zone(db, actor, workspace_id)
     due = read_schedule(wish, zone, now)
     post, rows = await locked(db, actor, workspace_id, post_id, expected)
@@ -248,6 +251,7 @@ async def schedule_post(
     await check_stored(db, actor, networks, workspace_id, post, [row["account_id"] for row in coming], due.at)
     await write(db, actor.agency_id, changes_of(coming, Scheduled(due.at), now, SCHEDULABLE), now)
     await set_time(db, actor, post_id, due, now)
+    return post, rows
 
 
 async def set_time(db: asyncpg.Connection, actor: Actor, post_id: UUID, due: Due, now: datetime) -> None:
@@ -279,7 +283,7 @@ async def stored_contents(db: asyncpg.Connection, actor: Actor, post: asyncpg.Re
 
 async def cancel_post(
     db: asyncpg.Connection, actor: Actor, workspace_id: UUID, post_id: UUID, expected: int | None, now: datetime
-) -> None:
+) -> Found:
     """Take back every delivery that has not begun. Raises Conflict when one is under way or nothing is left."""
     post, rows = await locked(db, actor, workspace_id, post_id, expected)
     refuse_in_work(rows)
@@ -289,29 +293,32 @@ async def cancel_post(
     await write(db, actor.agency_id, changes, now)
     state = "draft" if post["state"] == "scheduled" and not any(row["state"] == "published" for row in rows) else post["state"]
     await db.execute(ARCHIVE, actor.agency_id, post_id, state, now)
+    return post, rows
 
 
 async def archive_post(
     db: asyncpg.Connection, actor: Actor, workspace_id: UUID, post_id: UUID, expected: int | None, now: datetime
-) -> None:
+) -> Found:
     """Put a post away; deliveries that have not begun are cancelled. Raises Conflict while one is under way."""
     post, rows = await locked(db, actor, workspace_id, post_id, expected)
     refuse_in_work(rows)
     if post["state"] == "archived":
-        return
+        return post, rows
     await write(db, actor.agency_id, changes_of(rows, Cancelled(), now, CANCELLABLE), now)
     await db.execute(ARCHIVE, actor.agency_id, post_id, "archived", now)
     await emit(db, actor.agency_id, [(workspace_id, "post.archived", post_id, {})])
+    return post, rows
 
 
 async def delete_post(
     db: asyncpg.Connection, actor: Actor, workspace_id: UUID, post_id: UUID, expected: int | None, now: datetime
-) -> None:
+) -> Found:
     """Delete a post that never reached a network. Raises Conflict for one that did: archive it instead."""
-    _, rows = await locked(db, actor, workspace_id, post_id, expected)
+    post, rows = await locked(db, actor, workspace_id, post_id, expected)
     refuse_in_work(rows)
     if any(row["attempts"] > 0 or row["published_at"] is not None for row in rows):
         raise Conflict("It reached a network, so its history stays: archive it instead.")
     await duties.drop(db, KIND, [row["id"] for row in rows])
     await db.execute(DELETE, actor.agency_id, post_id)
     await emit(db, actor.agency_id, [(workspace_id, "post.deleted", post_id, {})])
+    return post, rows

@@ -1,0 +1,74 @@
+"""What each operation is called in the audit log, and from where its caller came.
+
+`Idempotency.respond` writes the entry together with the answer, so an operation that answers with an effect has its entry in
+the transaction of the effect: one, none when it rolls back, none for a replay.
+"""
+
+from uuid import UUID
+
+from fastapi import Request
+
+from tenants.audit.entries import USER_AGENT_LENGTH_MAX, Origin
+from tenants.permissions import Actor
+
+AUDITED = {
+    "create_api_key": "key.create",
+    "revoke_api_key": "key.revoke",
+    "create_workspace": "workspace.create",
+    "update_workspace": "workspace.update",
+    "create_connect_session": "connect_session.create",
+    "complete_connect_session": "connect_session.complete",
+    "reconnect_account": "account.reconnect",
+    "update_account": "account.update",
+    "pause_account": "account.pause",
+    "resume_account": "account.resume",
+    "disconnect_account": "account.disconnect",
+    "upload_media": "asset.create",
+    "update_media": "asset.update",
+    "delete_media": "asset.delete",
+    "create_post": "post.create",
+    "create_posts": "post.create_many",
+    "import_posts": "post.import",
+    "update_post": "post.update",
+    "schedule_post": "post.schedule",
+    "cancel_post": "post.cancel",
+    "archive_post": "post.archive",
+    "delete_post": "post.delete",
+    "retry_publication": "publication.retry",
+    "cancel_publication": "publication.cancel",
+    "resolve_publication": "publication.resolve",
+    "delete_publication": "publication.delete",
+    "update_member": "member.update",
+    "remove_member": "member.remove",
+    "assign_member": "member.assign",
+    "unassign_member": "member.unassign",
+}
+"""Operation -> action. A test holds it against every operation of the document that is not safe."""
+CONNECT_CALLBACK = "connect_session.complete"
+"""The same as a person does it, coming back from a network."""
+
+
+def action_of(request: Request) -> str:
+    """What the request's operation is called."""
+    return AUDITED[request.scope["route"].name]
+
+
+def origin_of(request: Request) -> Origin:
+    """Who asks, for whom, and from where."""
+    actor: Actor = request.state.actor
+    if actor.member_id is not None:
+        return from_where(request, "member", actor.member_id)
+    assert actor.key_id is not None  # who is no member has a key
+    return from_where(request, "key", actor.key_id)
+
+
+def from_where(request: Request, actor_type: str, actor_id: UUID) -> Origin:
+    """Add to an actor from where it came: the client's address (past the trusted proxies), its program, the request."""
+    agent = request.headers.get("user-agent", "")[:USER_AGENT_LENGTH_MAX]
+    return Origin(
+        actor_type,
+        actor_id,
+        request_id=request.scope.get("request_id", ""),
+        address=request.client.host if request.client else None,
+        user_agent=(agent if agent.isprintable() else ascii(agent)[1:-1]) or None,
+    )

@@ -1,0 +1,238 @@
+"""The chain: sealed in order by one at a time, unbroken under any number of writers, and telling on whoever touches it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import httpx2
+import pytest
+
+from core import duties
+from core.db import Database, Tenant
+from core.ids import encode
+from core.settings import Settings
+from tests.conftest import Platform, TestAgency
+from workers.duties import run_batch
+
+WRITERS = 50
+TABLES = ("audit_entries", "audit_seals")
+
+
+@pytest.fixture
+async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
+    """The owner of the tables, who took the walls away."""
+    connection = await asyncpg.connect(settings.database_url)
+    await connection.execute("; ".join(f"alter table {table} no force row level security" for table in TABLES))
+    yield connection
+    await connection.close()
+
+
+async def write(client: httpx2.AsyncClient, count: int) -> None:
+    """Make entries."""
+    for number in range(count):
+        answer = await client.post("/v1/workspaces", json={"name": f"w{number}", "time_zone": "UTC"})
+        assert answer.status_code == 201, answer.text
+
+
+async def verified(client: httpx2.AsyncClient, **query: Any) -> dict[str, Any]:
+    """Ask for the verdict."""
+    answer = await client.get("/v1/audit-entries/verify", params=query)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def test_entries_are_sealed_in_order_and_the_chain_verifies(platform: Platform, agency: TestAgency) -> None:
+    async with platform.client(agency.key) as client:
+        assert await verified(client) | {"head": None} == {
+            "ok": True, "from_sequence": 1, "to_sequence": 0, "checked": 0, "broken_sequence": None, "broken_reason": None,
+            "next_sequence": None, "head": None,
+        }  # fmt: skip
+        await write(client, 3)
+        before = (await client.get("/v1/audit-entries/head")).json()
+        assert before == {"sequence": 0, "hash": "0" * 64, "at": None, "unsealed": 3}
+        await platform.work("audit")
+        head = (await client.get("/v1/audit-entries/head")).json()
+        assert (head["sequence"], head["unsealed"]) == (3, 0)
+        entries = (await client.get("/v1/audit-entries")).json()["data"]
+        assert [one["sequence"] for one in entries] == [3, 2, 1]
+        assert entries[0]["hash"] == head["hash"]
+        # In parts as well as at once, and beyond its end
+        assert (await verified(client))["checked"] == 3
+        part = await verified(client, from_sequence=2, limit=1)
+        assert (part["ok"], part["checked"], part["to_sequence"], part["next_sequence"]) == (True, 1, 2, 3)
+        beyond = await verified(client, from_sequence=9)
+        assert (beyond["ok"], beyond["checked"], beyond["next_sequence"]) == (True, 0, None)
+        # What comes later goes on where it ended
+        await write(client, 1)
+        await platform.let_pass(600)
+        await platform.work("audit")
+        later = await verified(client)
+        assert (later["ok"], later["checked"], later["head"]["sequence"]) == (True, 4, 4)
+
+
+async def test_many_writers_at_once_keep_one_unbroken_chain(platform: Platform, agency: TestAgency) -> None:
+    async with platform.client(agency.key) as client:
+
+        async def one(number: int) -> int:
+            if number % 10 == 0:
+                await platform.let_pass(600)
+                await platform.work("audit")  # sealed while the others write
+            answer = await client.post("/v1/workspaces", json={"name": f"w{number}", "time_zone": "UTC"})
+            return answer.status_code
+
+        assert await asyncio.gather(*(one(number) for number in range(WRITERS))) == [201] * WRITERS
+        await platform.let_pass(600)
+        await platform.work("audit")
+        verdict = await verified(client)
+        assert (verdict["ok"], verdict["checked"]) == (True, WRITERS)
+        assert (verdict["head"]["sequence"], verdict["head"]["unsealed"]) == (WRITERS, 0)
+
+
+async def test_a_sealing_that_is_run_twice_or_by_two_at_once_seals_once(platform: Platform, agency: TestAgency) -> None:
+    context = platform.context
+    async with platform.client(agency.key) as client:
+        await write(client, 2)
+        async with context.duties_pool.acquire() as db:
+            claimed = await duties.claim(db, "audit", 100, context.settings.lease, 100)
+        ours = [one for one in claimed if one.agency_id == agency.actor.agency_id]
+        await asyncio.gather(run_batch(context, "audit", ours), run_batch(context, "audit", ours))
+        await run_batch(context, "audit", ours)
+        verdict = await verified(client)
+        assert (verdict["ok"], verdict["head"]["sequence"]) == (True, 2)
+    async with context.database.connection(agency.tenant) as db:
+        assert await db.fetchval("select state = 'waiting' and due_at > now() from duties where kind = 'audit'")
+
+
+async def test_a_write_brings_a_sealing_near_that_is_far(platform: Platform, agency: TestAgency) -> None:
+    far = "update duties set due_at = now() + interval '5 minutes' where kind = 'audit'"
+    due = "select due_at < now() + interval '3 seconds' from duties where kind = 'audit'"
+    async with platform.client(agency.key) as client:
+        async with platform.context.database.connection(agency.tenant) as db:
+            await db.execute(far)
+        await write(client, 1)
+        async with platform.context.database.connection(agency.tenant) as db:
+            assert await db.fetchval(due)
+
+
+QUIET = """
+alter table audit_entries disable trigger user; alter table audit_seals disable trigger user;
+alter table audit_seals drop constraint fk_audit_seals_agency_id_entry_id; drop index uq_audit_seals_entry
+"""
+"""How an owner gets past what keeps the rows."""
+TAMPERINGS = {
+    "an action": ("update audit_entries set action = 'key.create' where id = {third}", 3, "hash_differs"),
+    "what was before": ("update audit_entries set after = after || '{{\"name\": \"x\"}}' where id = {third}", 3, "hash_differs"),
+    "the time": ("update audit_entries set at = at + interval '1 microsecond' where id = {third}", 3, "hash_differs"),
+    "the actor": ("update audit_entries set actor_id = id where id = {third}", 3, "hash_differs"),
+    "an entry taken away": ("delete from audit_entries where id = {third}", 3, "entry_missing"),
+    "a seal taken away": ("delete from audit_seals where entry_id = {third}", 3, "seal_missing"),
+    "both taken away": (
+        "delete from audit_seals where entry_id = {third}; delete from audit_entries where id = {third}", 3, "seal_missing",
+    ),
+    "the first both taken away": (
+        "delete from audit_seals where entry_id = {first}; delete from audit_entries where id = {first}", 1, "seal_missing",
+    ),
+    "one byte of a hash": (
+        "update audit_seals set hash = set_byte(hash, 5, 255 - get_byte(hash, 5)) where sequence = 3", 3, "hash_differs",
+    ),
+    "two that changed places": (
+        "update audit_seals set entry_id = case sequence when 2 then {third} else {second} end where sequence in (2, 3)",
+        2, "hash_differs",
+    ),
+    "a hash that was made up": (
+        "update audit_seals set hash = decode(md5('x') || md5('y'), 'hex') where sequence = 4", 4, "hash_differs",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", TAMPERINGS)
+async def test_whoever_touches_the_log_is_found_and_the_place_named(
+    platform: Platform, agency: TestAgency, owner: asyncpg.Connection, how: str
+) -> None:
+    statement, sequence, reason = TAMPERINGS[how]
+    async with platform.client(agency.key) as client:
+        await write(client, 5)
+        await platform.work("audit")
+        assert (await verified(client))["ok"]
+        ids = [row["entry_id"] for row in await owner.fetch("select entry_id from audit_seals order by sequence")]
+        await owner.execute(QUIET)
+        await owner.execute(statement.format(first=f"'{ids[0]}'::uuid", second=f"'{ids[1]}'::uuid", third=f"'{ids[2]}'::uuid"))
+        verdict = await verified(client)
+        assert (verdict["ok"], verdict["broken_sequence"], verdict["broken_reason"]) == (False, sequence, reason)
+        assert (verdict["checked"], verdict["next_sequence"]) == (sequence - 1, None)
+        whole = await verified(client, from_sequence=sequence, limit=1) if sequence > 1 else verdict
+        assert not whole["ok"]
+
+
+async def test_an_end_that_is_cut_off_shows_in_a_head_that_was_kept(
+    platform: Platform, agency: TestAgency, owner: asyncpg.Connection
+) -> None:
+    async with platform.client(agency.key) as client:
+        await write(client, 2)
+        await platform.work("audit")
+        kept = (await client.get("/v1/audit-entries/head")).json()
+        await owner.execute(QUIET)
+        await owner.execute("delete from audit_entries where id = (select entry_id from audit_seals where sequence = 2)")
+        await owner.execute("delete from audit_seals where sequence = 2")
+        verdict = await verified(client)
+        assert verdict["ok"]
+        assert (verdict["head"]["sequence"], verdict["head"]["hash"]) != (kept["sequence"], kept["hash"])
+
+
+STATEMENTS = (
+    "update audit_entries set action = 'x'", "delete from audit_entries", "truncate audit_entries cascade",
+    "update audit_seals set hash = hash", "delete from audit_seals", "truncate audit_seals",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+async def test_no_role_changes_or_deletes_rows_of_the_log(
+    platform: Platform, agency: TestAgency, owner: asyncpg.Connection, database: Database, statement: str
+) -> None:
+    async with platform.client(agency.key) as client:
+        await write(client, 1)
+        await platform.work("audit")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
+            async with database.connection(agency.tenant) as db:
+                await db.execute(statement)
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
+            await owner.execute(statement)
+        assert (await verified(client))["checked"] == 1
+
+
+async def test_erasing_an_agency_takes_its_entries_and_no_others(
+    platform: Platform, agency: TestAgency, other: TestAgency, owner: asyncpg.Connection
+) -> None:
+    async with platform.client(agency.key) as client, platform.client(other.key) as stranger:
+        for each in (client, stranger):
+            await write(each, 2)
+        await platform.work("audit")
+        for whose in (other, agency):
+            async with owner.transaction():
+                await owner.execute("select set_config('octavo.erase_agency', $1, true)", str(agency.actor.agency_id))
+                statements = [f"delete from {table} where agency_id = $1" for table in ("audit_seals", "audit_entries")]
+                if whose is other:
+                    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
+                        async with owner.transaction():
+                            await owner.execute(statements[0], other.actor.agency_id)
+                    continue
+                for statement in statements:
+                    await owner.execute(statement, agency.actor.agency_id)
+        assert (await client.get("/v1/audit-entries")).json()["data"] == []
+        assert (await verified(stranger))["checked"] == 2
+
+
+async def test_two_agencies_have_chains_of_their_own(platform: Platform, agency: TestAgency, other: TestAgency) -> None:
+    async with platform.client(agency.key) as client, platform.client(other.key) as stranger:
+        await write(client, 3)
+        await write(stranger, 1)
+        await platform.work("audit")
+        heads = [(await each.get("/v1/audit-entries/head")).json() for each in (client, stranger)]
+        assert [head["sequence"] for head in heads] == [3, 1]
+        assert heads[0]["hash"] != heads[1]["hash"]
+        assert (await verified(stranger))["checked"] == 1
+    async with platform.context.database.connection(Tenant(other.actor.agency_id)) as db:
+        assert await db.fetchval("select count(*) from audit_seals") == 1
+        assert encode("agc", await db.fetchval("select agency_id from audit_seals")) == encode("agc", other.actor.agency_id)
