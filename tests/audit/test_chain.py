@@ -12,6 +12,7 @@ from core import duties
 from core.db import Database, Tenant
 from core.ids import encode
 from core.settings import Settings
+from tenants.audit.entries import Entry, Origin, record
 from tests.conftest import Platform, TestAgency
 from workers.duties import run_batch
 
@@ -88,6 +89,28 @@ async def test_many_writers_at_once_keep_one_unbroken_chain(platform: Platform, 
         verdict = await verified(client)
         assert (verdict["ok"], verdict["checked"]) == (True, WRITERS)
         assert (verdict["head"]["sequence"], verdict["head"]["unsealed"]) == (WRITERS, 0)
+
+
+async def test_an_entry_that_is_committed_after_younger_ones_were_sealed_is_sealed_next(
+    platform: Platform, agency: TestAgency
+) -> None:
+    about = Entry("workspace", agency.workspace.id, agency.workspace.id, after={"name": "slow"})
+    origin = Origin("key", agency.actor.key_id, "req_slow")
+    async with platform.client(agency.key) as client:
+        async with platform.context.database.connection(agency.tenant) as slow:
+            # Given an entry whose transaction stays open while others are written and sealed
+            await record(slow, agency.actor.agency_id, "workspace.update", origin, about)
+            await write(client, 2)
+            await platform.work("audit")
+            assert (await verified(client))["head"] | {"hash": "", "at": ""} == {"sequence": 2, "hash": "", "at": "", "unsealed": 0}
+        # Then it has the next number
+        assert (await client.get("/v1/audit-entries/head")).json()["unsealed"] == 1
+        await platform.let_pass(600)
+        await platform.work("audit")
+        verdict = await verified(client)
+        assert (verdict["ok"], verdict["checked"]) == (True, 3)
+        last = (await client.get("/v1/audit-entries")).json()["data"][-1]
+        assert (last["request_id"], last["sequence"]) == ("req_slow", 3)
 
 
 async def test_a_sealing_that_is_run_twice_or_by_two_at_once_seals_once(platform: Platform, agency: TestAgency) -> None:
