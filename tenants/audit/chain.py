@@ -31,7 +31,7 @@ STEP = 500
 VERIFY_MAX = 5_000
 """Links of one call."""
 LOOK_BACK = timedelta(minutes=10)
-"""How much older than the newest sealed entry one may be that is committed only now. Its id is minted at the end of a request,
+"""How much older than the last sealed entry one may be that is committed only now. Its id is minted at the end of a request,
 so what lies between is the request's deadline (30 s) and the difference between the clocks of API machines."""
 ENTRY = """e.id, e.workspace_id, e.action, e.actor_type, e.actor_id, e.on_behalf_of, e.subject_type, e.subject_id, e.address,
 e.user_agent, e.request_id, e.before::text before, e.after::text after, e.at"""
@@ -91,11 +91,14 @@ def link(key: bytes, previous: bytes, sequence: int, row: asyncpg.Record) -> byt
 
 
 def _since(head: asyncpg.Record | None) -> UUID:
-    """The least id that may wait for a seal. A UUIDv7 begins with its milliseconds."""
+    """The least id that may wait for a seal. A UUIDv7 begins with its milliseconds.
+
+    Not after the last seal either: an id of a machine whose clock runs ahead must hide nobody's.
+    """
     if head is None:
         return UUID(int=0)
-    milliseconds = (head["entry_id"].int >> 80) - int(LOOK_BACK.total_seconds() * 1000)
-    return UUID(int=max(milliseconds, 0) << 80)
+    newest = min(head["entry_id"].int >> 80, int(head["sealed_at"].timestamp() * 1000))
+    return UUID(int=max(newest - int(LOOK_BACK.total_seconds() * 1000), 0) << 80)
 
 
 async def _last(db: Statements, agency_id: UUID) -> asyncpg.Record | None:

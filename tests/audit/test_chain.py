@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import httpx2
@@ -10,8 +11,9 @@ import pytest
 
 from core import duties
 from core.db import Database, Tenant
-from core.ids import encode
+from core.ids import encode, new_id
 from core.settings import Settings
+from tenants.audit import entries
 from tenants.audit.entries import Entry, Origin, record
 from tests.conftest import Platform, TestAgency
 from workers.duties import run_batch
@@ -111,6 +113,21 @@ async def test_an_entry_that_is_committed_after_younger_ones_were_sealed_is_seal
         assert (verdict["ok"], verdict["checked"]) == (True, 3)
         last = (await client.get("/v1/audit-entries")).json()["data"][-1]
         assert (last["request_id"], last["sequence"]) == ("req_slow", 3)
+
+
+async def test_an_id_from_a_clock_that_runs_ahead_hides_no_entry(
+    platform: Platform, agency: TestAgency, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with platform.client(agency.key) as client:
+        with monkeypatch.context() as ahead:
+            ahead.setattr(entries, "new_id", lambda: UUID(int=new_id().int + (24 * 3_600_000 << 80)))
+            await write(client, 1)
+        await platform.work("audit")
+        await write(client, 2)
+        await platform.let_pass(600)
+        await platform.work("audit")
+        verdict = await verified(client)
+        assert (verdict["ok"], verdict["checked"], verdict["head"]["unsealed"]) == (True, 3, 0)
 
 
 async def test_a_sealing_that_is_run_twice_or_by_two_at_once_seals_once(platform: Platform, agency: TestAgency) -> None:
