@@ -14,7 +14,7 @@ from api.pagination import Page, PageQuery, page_of, read_cursor
 from api.routing import v1
 from core.db import Database
 from core.ids import decode_suffix
-from core.wire import Input, Instant, QueryNumber, WorkspaceId
+from core.wire import DIGITS_MAX, Input, Instant, QueryNumber, WorkspaceId
 from tenants.accounts.sealing import open_vault
 from tenants.audit import chain, queries
 from tenants.audit.schemas import AnyId, AuditEntryRead, AuditHead, AuditVerification
@@ -23,6 +23,8 @@ from tenants.posts.queries import Filter
 
 router = v1("Audit log")
 ACTION_LENGTH_MAX = 64
+SEQUENCE_MAX = 10**DIGITS_MAX - 1
+"""What a number in a query can say."""
 JSON_LINES = "application/jsonl"
 LINE = '{"id":"aud_01kazm3v9sfa4t2tq9gk1x7c5e","sequence":4711,"action":"workspace.update"}\n'
 """The beginning of a line, for the document."""
@@ -52,7 +54,7 @@ class AuditQuery(PageQuery, Chosen):
 class VerifyQuery(Input):
     """Which part of the chain."""
 
-    from_sequence: QueryNumber = Field(1, ge=1, description="The first number to recompute.")
+    from_sequence: QueryNumber = Field(1, ge=1, le=SEQUENCE_MAX, description="The first number to recompute.")
     limit: QueryNumber = Field(chain.VERIFY_MAX, ge=1, le=chain.VERIFY_MAX, description="How many links at most.")
 
 
