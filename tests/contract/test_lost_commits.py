@@ -39,9 +39,9 @@ def requests(agency: TestAgency, account: str) -> dict[str, tuple[str, dict[str,
     post = {"text": "once", "account_ids": [account], "schedule": LATER}
     sheet = {"content": f"text,account_ids\nx,{account}\n", "headers": {"Content-Type": "text/csv"}}
     return {
-        "a post": (f"{workspace}/posts", {"json": post}, {"posts": 1, "publications": 1, "duties": 1}),
-        "a workspace": ("/v1/workspaces", {"json": {"name": "w", "time_zone": "UTC"}}, {"workspaces": 1}),
-        "an import": (f"{workspace}/posts/import", sheet, {"operations": 1, "duties": 1}),
+        "a post": (f"{workspace}/posts", {"json": post}, {"posts": 1, "publications": 1, "duties": 1, "audit_entries": 1}),
+        "a workspace": ("/v1/workspaces", {"json": {"name": "w", "time_zone": "UTC"}}, {"workspaces": 1, "audit_entries": 1}),
+        "an import": (f"{workspace}/posts/import", sheet, {"operations": 1, "duties": 1, "audit_entries": 1}),
     }
 
 
