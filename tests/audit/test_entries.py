@@ -7,11 +7,13 @@ import httpx2
 from fastapi import FastAPI
 
 from api.audited import AUDITED
+from core.db import Database
 from core.ids import decode, encode
 from core.settings import Settings
 from tenants.permissions import Permission
 from tests.conftest import Platform, TestAgency, client_of
 from tests.media.files import picture
+from tests.people.people import join, make_person, signed_in
 from tests.walls.slots import Operation, operations
 
 SAFE = {"GET", "HEAD"}
@@ -120,6 +122,15 @@ async def _publications(doer: Doer, platform: Platform, post: dict[str, Any]) ->
         await doer.do(operation, body)
 
 
+async def _members(doer: Doer, platform: Platform) -> None:
+    person = await make_person(platform.context.database, "baker@first.example")
+    doer.ids["mem"] = encode("mem", await join(platform.context.database, doer.agency, person, "member"))
+    await doer.do("update_member", {"role": "admin"})
+    await doer.do("assign_member", {"role": "content"})
+    await doer.do("unassign_member")
+    await doer.do("remove_member")
+
+
 async def test_each_operation_that_changes_something_leaves_exactly_one_entry(platform: Platform, agency: TestAgency) -> None:
     async with platform.client(agency.key) as client:
         doer = Doer(platform, agency, client)
@@ -127,7 +138,20 @@ async def test_each_operation_that_changes_something_leaves_exactly_one_entry(pl
         await _accounts(doer)
         await _publications(doer, platform, await _posts(doer))
         await doer.do("disconnect_account")
+        await _members(doer, platform)
         assert set(doer.done) == set(AUDITED)
+
+
+async def test_an_entry_of_a_person_names_the_member_and_both_roles(app: FastAPI, database: Database, agency: TestAgency) -> None:
+    owner, other = [await make_person(database, f"{name}@first.example") for name in ("owner", "other")]
+    owner_id = await join(database, agency, owner, "owner")
+    other_id = encode("mem", await join(database, agency, other, "member"))
+    async with await signed_in(app, database, owner, agency) as client:
+        assert (await client.patch(f"/v1/members/{other_id}", json={"role": "billing"})).status_code == 200
+        (entry,) = (await client.get("/v1/audit-entries")).json()["data"]
+    assert entry["actor"] == {"type": "member", "id": encode("mem", owner_id)}
+    assert entry["subject"] == {"type": "member", "id": other_id}
+    assert (entry["before"], entry["after"]) == ({"role": "member"}, {"role": "billing"})
 
 
 async def test_an_entry_tells_what_was_and_what_is_and_of_content_a_digest(app: FastAPI, agency: TestAgency) -> None:
