@@ -131,6 +131,8 @@ class StrictRequest(Request):
     key: "PresentedKey | PresentedMember | None" = None
     opened_session: "AsyncSession | None" = None
     opened_bare: "asyncpg.Connection | None" = None
+    looked: "asyncpg.Record | None" = None
+    """What was found when the Idempotency-Key was locked together with the look-up of the API key."""
     ends: AsyncExitStack
     """Ends what was begun: commits after an answer, and rolls back after an error."""
 

@@ -23,13 +23,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api import signed_in
 from api.body import StrictRequest
-from api.idempotency import Apart, Idempotency
+from api.idempotency import Apart, Idempotency, lockable
 from api.rate_limits import RateLimits
 from core.db import Database, Tenant, raw, restamp
 from core.errors import Missing, Unauthenticated
 from core.ids import decode
 from core.wire import PREFIXES
-from tenants.agencies.keys import PresentedKey, authenticate, read_key
+from tenants.agencies.keys import PresentedKey, authenticate, authenticate_and_lock, read_key
 from tenants.people.members import PresentedMember, admit_member
 from tenants.permissions import Actor, Permission
 
@@ -89,15 +89,17 @@ def _workspace_of(request: StrictRequest) -> UUID | None:
         raise Missing from error
 
 
-async def _admit(request: StrictRequest, db: asyncpg.Connection, scopes: SecurityScopes) -> Actor:
+async def _admit(request: StrictRequest, db: asyncpg.Connection, scopes: SecurityScopes, lock: str | None = None) -> Actor:
     limits: RateLimits = request.app.state.rate_limits
     key = await presented_key(request)
     try:
-        if isinstance(key, PresentedKey):
-            actor = await authenticate(db, key)
-        else:
+        if not isinstance(key, PresentedKey):
             (wanted,) = scopes.scopes
             actor = await admit_member(db, key, Permission(wanted), _workspace_of(request))
+        elif lock is None:
+            actor = await authenticate(db, key)
+        else:
+            actor, request.looked = await authenticate_and_lock(db, key, lock)
     except Unauthenticated:
         await limits.refuse(request.scope, key)
         raise
@@ -123,12 +125,12 @@ class ApiKey(SecurityBase):
 
 class _OnSession(ApiKey):
     async def __call__(self, scopes: SecurityScopes, request: StrictRequest, _or: _OrSession) -> Actor:
-        return await _admit(request, raw(await session(request)), scopes)
+        return await _admit(request, raw(await session(request)), scopes, lockable(request))
 
 
 class _OnBare(ApiKey):
     async def __call__(self, scopes: SecurityScopes, request: StrictRequest, _or: _OrSession) -> Actor:
-        return await _admit(request, await bare(request), scopes)
+        return await _admit(request, await bare(request), scopes, lockable(request))
 
 
 class _Apart(ApiKey):
@@ -170,7 +172,7 @@ async def _idempotency_bare(request: StrictRequest, _: _DeclaredKey = None) -> I
 
 async def _begun(request: StrictRequest, db: asyncpg.Connection) -> Idempotency:
     idempotency = Idempotency(request, (await presented_key(request)).agency_id, db)
-    await idempotency.begin()
+    await idempotency.begin(looked=request.looked)
     return idempotency
 
 

@@ -23,21 +23,21 @@ from pydantic import BaseModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.audited import action_of, origin_of
-from core.db import raw
+from api.body import WITHOUT_BODY
+from core.db import Row, raw
 from core.errors import Conflict, Malformed, Problem, Unprocessable
 from tenants.audit.entries import Entry, insertion, record, values
-from tenants.idempotency.records import UNLESS_KEPT, Record, check_written
+from tenants.idempotency.records import LIVING, LOCKED, LOOKED, UNLESS_KEPT, Record, check_written
 from tenants.permissions import Actor, Permission
 
 KEY_FORM = re.compile(r'^(?:"([\x21\x23-\x5b\x5d-\x7e]{1,255})"|([\x21\x23-\x5b\x5d-\x7e]{1,255}))$')
 """1 to 255 printable ASCII characters without quote and backslash, quoted or not."""
 KEEP = timedelta(hours=24)
 KEEP_POSTS = timedelta(days=30)
-READ = """
-select l.locked, r.fingerprint, r.status, r.headers::text headers, r.body
-from (select pg_try_advisory_xact_lock(hashtextextended($3, 7)) locked) l
-left join idempotency_records r on r.agency_id = $1 and r.key = $2 and r.expires_at > now()
+READ = f"""
+select l.locked, {LOOKED} from (select {LOCKED} locked) l left join idempotency_records r on {LIVING}
 """
+"""For those whose key was not looked up with their API key (`authenticate_and_lock`)."""
 STORE = f"""
 insert into idempotency_records as r (agency_id, key, fingerprint, expires_at, status, headers, body)
 values ($1, $2, $3, now() + $4::interval, $5, $6, $7)
@@ -93,6 +93,16 @@ def read_header(request: Request) -> str | None:
     if match is None:
         raise Malformed("1 to 255 printable ASCII characters are wanted.", code="invalid_idempotency_key")
     return match[1] or match[2]
+
+
+def lockable(request: Request) -> str | None:
+    """The key of a write, if it has a usable one. What is not usable is for `read_header` to refuse, once it is wanted."""
+    if request.method in WITHOUT_BODY:
+        return None
+    try:
+        return read_header(request)
+    except Malformed:
+        return None
 
 
 async def fingerprint(request: Request, extra: bytes = b"") -> bytes:
@@ -159,13 +169,18 @@ class Idempotency:
         self.key = read_header(request)
         self._print = b""
 
-    async def begin(self, extra: bytes = b"") -> None:
-        """Take the key for this transaction, or raise Replay, Conflict (in flight) or Unprocessable (another request's key)."""
+    async def begin(self, extra: bytes = b"", *, looked: Row | None = None) -> None:
+        """Take the key for this transaction, or raise Replay, Conflict (in flight) or Unprocessable (another request's key).
+
+        `looked` is what was found when it was locked in this transaction already.
+        """
         if self.key is None:
             return
         self._print = await fingerprint(self.request, extra)
         self.key = _within_reach(self.request, self.key)
-        row = await self.db.fetchrow(READ, self.agency_id, self.key, f"{self.agency_id}/{self.key}")
+        row = looked
+        if row is None:
+            row = await self.db.fetchrow(READ, self.agency_id, self.key, f"{self.agency_id}/{self.key}")
         if not row["locked"]:
             raise Conflict(code="idempotency_in_flight", headers={"Retry-After": "1"})
         if row["status"] is None:

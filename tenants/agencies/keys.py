@@ -15,12 +15,13 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from core.crypto import hash_key
-from core.db import raw
+from core.db import Row, raw
 from core.duties import Statements
 from core.errors import Conflict, Fault, InvalidInput, PermissionDenied, Unauthenticated
 from core.ids import ALPHABET, SUFFIX_LENGTH, decode_suffix, new_id, suffix
 from tenants.agencies.models import ApiKey
 from tenants.agencies.schemas import KEY_LIFETIME_DAYS_MAX, KeyCreate
+from tenants.idempotency.records import LIVING, LOCKED, LOOKED
 from tenants.owned import find, owned
 from tenants.permissions import Actor, Permission
 
@@ -32,11 +33,16 @@ LAST_USED_STEP_S = 60
 """`last_used_at` is written at most this often, so that reading does not mean writing."""
 HINT_LENGTH = 4
 
-LOOK_UP = f"""
-select k.id, k.name, k.scopes, k.workspace_ids, k.last_used_at < now() - make_interval(secs => {LAST_USED_STEP_S}) stale,
-       k.last_used_at is null fresh, a.name agency_name, a.livemode
-from api_keys k join agencies a on a.id = k.agency_id
-where k.agency_id = $1 and k.hash = $2 and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())
+FOUND = f"""k.id, k.name, k.scopes, k.workspace_ids, k.last_used_at < now() - make_interval(secs => {LAST_USED_STEP_S}) stale,
+       k.last_used_at is null fresh, a.name agency_name, a.livemode"""
+OF_KEYS = "api_keys k join agencies a on a.id = k.agency_id"
+RIGHT = "k.agency_id = $1 and k.hash = {hash} and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())"
+LOOK_UP = f"select {FOUND} from {OF_KEYS} where {RIGHT.format(hash='$2')}"
+LOOK_UP_AND_LOCK = f"""
+select {FOUND}, l.locked, {LOOKED} from {OF_KEYS}
+left join lateral (select {LOCKED} locked where k.workspace_ids is null) l on true
+left join idempotency_records r on {LIVING} and l.locked
+where {RIGHT.format(hash="$4")}
 """
 TOUCH = """
 update api_keys set last_used_at = now() where agency_id = $1 and id in (
@@ -86,7 +92,21 @@ def read_key(text: str) -> PresentedKey:
 
 async def authenticate(db: Statements, key: PresentedKey) -> Actor:
     """Look the key up in its agency's transaction. Raises Unauthenticated for unknown, revoked and expired ones alike."""
-    rows = await db.fetch(LOOK_UP, key.agency_id, key.hash)
+    return await _actor(db, key, await db.fetch(LOOK_UP, key.agency_id, key.hash))
+
+
+async def authenticate_and_lock(db: Statements, key: PresentedKey, idempotency_key: str) -> tuple[Actor, Row | None]:
+    """Do the same for a write, whose Idempotency-Key is locked and looked up in the same round trip, by a right key alone.
+
+    None in the place of the look for a caller that is bound to workspaces, since its keys have other names.
+    """
+    lock = f"{key.agency_id}/{idempotency_key}"
+    rows = await db.fetch(LOOK_UP_AND_LOCK, key.agency_id, idempotency_key, lock, key.hash)
+    actor = await _actor(db, key, rows)
+    return actor, rows[0] if actor.workspace_ids is None else None
+
+
+async def _actor(db: Statements, key: PresentedKey, rows: list[Row]) -> Actor:
     if not rows or rows[0]["livemode"] != key.livemode:
         raise Unauthenticated
     row = rows[0]

@@ -1,10 +1,14 @@
-"""The record of a write's answer, as statements write it: alone, or together with the effect."""
+"""The record of a write's answer, as statements look for it and write it: alone, or together with something else."""
 
 from datetime import timedelta
 from typing import NamedTuple
 
 from core.errors import Conflict
 
+LOCKED = "pg_try_advisory_xact_lock(hashtextextended($3, 7))"
+"""Takes the key for the transaction. $3 is the agency with the key."""
+LIVING = "r.agency_id = $1 and r.key = $2 and r.expires_at > now()"
+LOOKED = "r.fingerprint, r.status, r.headers::text headers, r.body"
 UNLESS_KEPT = """on conflict (agency_id, key) do update set fingerprint = excluded.fingerprint, expires_at = excluded.expires_at,
   status = excluded.status, headers = excluded.headers, body = excluded.body, created_at = now() where r.expires_at <= now()"""
 """A record that lives is never written over; see `check_written`."""
