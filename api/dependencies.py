@@ -49,9 +49,9 @@ async def presented_key(request: StrictRequest) -> PresentedKey | PresentedMembe
                 raise Unauthenticated
             key = read_key(value.strip())
         except Unauthenticated:
-            await limits.refuse(request.scope)
+            limits.refuse(request.scope)
             raise
-        await limits.enter(request.scope, key)
+        limits.enter(request.scope, key)
         request.key = key
     return request.key
 
@@ -101,9 +101,9 @@ async def _admit(request: StrictRequest, db: asyncpg.Connection, scopes: Securit
         else:
             actor, request.looked = await authenticate_and_lock(db, key, lock)
     except Unauthenticated:
-        await limits.refuse(request.scope, key)
+        limits.refuse(request.scope, key)
         raise
-    await limits.admit(request.scope, key)
+    limits.admit(request.scope, key)
     if actor.workspace_ids is not None:
         await restamp(db, actor.tenant)
     for scope in scopes.scopes:

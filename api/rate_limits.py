@@ -11,7 +11,6 @@ from math import ceil, floor
 from typing import NamedTuple
 
 from limits import RateLimitItemPerMinute
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from starlette.types import Scope
 
 from core.errors import TooManyRequests
@@ -65,68 +64,69 @@ class RateLimits:
 
     def __init__(self, settings: Settings) -> None:
         self.windows = Windows()
-        self._limiter = SlidingWindowCounterRateLimiter(self.windows)
         self._callers = Policies(key=settings.rate_limit_key, agency=settings.rate_limit_agency)
         self._strangers = Policies(address=settings.rate_limit_address)
         self._people = Policies(key=settings.rate_limit_key)
         self._passwords = Policies(password=PASSWORDS)
 
-    async def let_strangers(self, scope: Scope) -> None:
+    def let_strangers(self, scope: Scope) -> None:
         """Refuse an address from which too many keys, cookies or passwords were wrong lately. Raises TooManyRequests."""
         address = _address(scope)
-        if address is not None and not await self._limiter.test(self._strangers.items[0], address):
-            await self._count(scope, self._strangers, (address,))
+        strangers = self._strangers.items[0]
+        if address is not None and room(strangers.amount, *self.windows.read(strangers.key_for(address))) <= 0:
+            self._count(scope, self._strangers, (address,))
 
-    async def try_password(self, scope: Scope, email: str) -> None:
+    def try_password(self, scope: Scope, email: str) -> None:
         """Count a password for an account, by where it comes from, before it is looked at. Raises TooManyRequests.
 
         By both, so that who hammers an account from one place does not shut its owner out elsewhere. Where no client's address
         is seen (development, or a proxy that is not trusted) all count as one place.
         """
-        await self.let_strangers(scope)
-        await self._count(scope, self._passwords, (_account(scope, email),))
+        self.let_strangers(scope)
+        self._count(scope, self._passwords, (_account(scope, email),))
 
     def password_was_right(self, scope: Scope, email: str) -> None:
         """Count the passwords of this account from here from nothing again."""
         self.windows.forget(self._passwords.items[0].key_for(_account(scope, email)))
         scope.pop(FIELDS, None)
 
-    async def admit_person(self, scope: Scope, hash: bytes) -> None:
+    def admit_person(self, scope: Scope, hash: bytes) -> None:
         """Count a request of a person in no agency's name. Raises TooManyRequests."""
-        await self._count(scope, self._people, (hash[:NAME_BYTES].hex(),))
+        self._count(scope, self._people, (hash[:NAME_BYTES].hex(),))
 
-    async def enter(self, scope: Scope, key: PresentedKey) -> None:
+    def enter(self, scope: Scope, key: PresentedKey) -> None:
         """Count a request whose key was right a moment ago. Raises TooManyRequests, also where too many keys were wrong lately."""
         if self.windows.knows(self._counter(key)):
-            await self.admit(scope, key)
+            self.admit(scope, key)
             return
-        await self.let_strangers(scope)
+        self.let_strangers(scope)
 
-    async def admit(self, scope: Scope, key: PresentedKey | PresentedMember) -> None:
+    def admit(self, scope: Scope, key: PresentedKey | PresentedMember) -> None:
         """Count a request whose key is right, once. Raises TooManyRequests."""
         if FIELDS not in scope:
-            await self._count(scope, self._callers, (_name(key), key.agency_id.hex))
+            self._count(scope, self._callers, (_name(key), key.agency_id.hex))
 
-    async def refuse(self, scope: Scope, key: PresentedKey | PresentedMember | None = None) -> None:
+    def refuse(self, scope: Scope, key: PresentedKey | PresentedMember | None = None) -> None:
         """Count a request whose key is missing or wrong. Raises TooManyRequests when there were too many from its address."""
         if key is not None:  # it may have been right until now, and must not count for its agency any more
             self.windows.forget(self._counter(key))
             scope.pop(FIELDS, None)
         address = _address(scope)
         if address is not None:
-            await self._count(scope, self._strangers, (address,))
+            self._count(scope, self._strangers, (address,))
 
     def _counter(self, key: PresentedKey | PresentedMember) -> str:
         return self._callers.items[0].key_for(_name(key))
 
-    async def _count(self, scope: Scope, policies: Policies, names: tuple[str, ...]) -> None:
+    def _count(self, scope: Scope, policies: Policies, names: tuple[str, ...]) -> None:
         """Count under all of these or, when one of them is used up, under none."""
         items = policies.items
-        seen = [self.windows.read(item.key_for(name)) for item, name in zip(items, names, strict=True)]
+        keys = [item.key_for(name) for item, name in zip(items, names, strict=True)]
+        seen = [self.windows.read(key) for key in keys]
         spent = [item.namespace for item, counts in zip(items, seen, strict=True) if room(item.amount, *counts) <= 0]
         if not spent:
-            for item, name in zip(items, names, strict=True):
-                await self._limiter.hit(item, name)
+            for key in keys:
+                self.windows.add(key)
             seen = [(before, left, count + 1) for before, left, count in seen]
         told = [standing(item.amount, *counts) for item, counts in zip(items, seen, strict=True)]
         states = [f'"{item.namespace}";r={remaining};t={wait}' for item, (remaining, wait) in zip(items, told, strict=True)]

@@ -100,32 +100,32 @@ def has_session(request: Request) -> bool:
 async def own(request: Request, _: Annotated[Any, Depends(scheme)]) -> AsyncIterator[Own]:
     """One transaction of a person's own; it commits before the answer is sent. Raises Unauthenticated, also for keys."""
     limits: RateLimits = request.app.state.rate_limits
-    await limits.let_strangers(request.scope)
+    limits.let_strangers(request.scope)
     try:
         if not has_session(request):
             raise Unauthenticated
         presented = _present(request)
         async with request.app.state.database.connection(Person(presented.user_id)) as db:
             signed_in = await find_session(db, presented, now())
-            await limits.admit_person(request.scope, presented.hash)
+            limits.admit_person(request.scope, presented.hash)
             yield Own(signed_in, db)
     except Unauthenticated as error:
         if type(error) is Unauthenticated:
-            await limits.refuse(request.scope)
+            limits.refuse(request.scope)
         raise
 
 
 async def presented_member(request: Request) -> PresentedMember:
     """Find who is signed in, and in the name of which agency. Raises Unauthenticated, CrossSite, Malformed, Missing."""
     limits: RateLimits = request.app.state.rate_limits
-    await limits.let_strangers(request.scope)
+    limits.let_strangers(request.scope)
     try:
         presented = _present(request)
         async with request.app.state.database.connection(Person(presented.user_id)) as db:
             signed_in = await find_session(db, presented, now())
             agency_id = await choose_agency(db, presented.user_id, _wanted(request))
     except (Unauthenticated, Missing):
-        await limits.refuse(request.scope)
+        limits.refuse(request.scope)
         raise
     return PresentedMember(agency_id, signed_in, presented.hash)
 

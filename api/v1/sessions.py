@@ -35,12 +35,12 @@ async def sign_in(request: Request, response: Response, body: SignIn) -> Session
     refuse_other_sites(request, proof=False)
     state, limits = request.app.state, request.app.state.rate_limits
     email = body.email.strip().lower()
-    await limits.try_password(request.scope, email)
+    limits.try_password(request.scope, email)
     async with state.database.connection(Person()) as db:
         person, hash = await service.known_hash(db, email)
     fits, better = await state.passwords.verify(body.password.get_secret_value(), hash)
     if person is None or hash is None or not fits:
-        await limits.refuse(request.scope)
+        limits.refuse(request.scope)
         raise service.Refused
     begun_at, address = now(), (request.client.host[:ONLY_ADDRESS_LENGTH_MAX] if request.client else None)
     agent = request.headers.get("user-agent", "")
@@ -95,7 +95,7 @@ async def change_password(own: Signed, request: Request, body: PasswordChange) -
     """Change the password. Every other session of this person ends with it, and this one goes on under a new cookie."""
     limits: RateLimits = request.app.state.rate_limits
     passwords: Passwords = request.app.state.passwords
-    await limits.try_password(request.scope, own.signed_in.email)
+    limits.try_password(request.scope, own.signed_in.email)
     current, new = body.current_password.get_secret_value(), body.new_password.get_secret_value()
     text = await service.change_password(own.db, passwords, own.signed_in, current, new, now())
     limits.password_was_right(request.scope, own.signed_in.email)

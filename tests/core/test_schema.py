@@ -7,9 +7,16 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from core.clock import now
+from core.db import Database
+from core.ids import decode, encode
 from core.settings import APP_ROLE, WORKER_ROLE, Settings
 from migrations.run import migrate
+from tenants.posts.schemas import PostCreate
+from tenants.posts.service import create_post
 from tenants.tables import METADATA
+from tests.conftest import TestAgency
+from tests.walls.things import an_account
 
 GLOBAL_TABLES = ("agencies", "alembic_version", "heartbeats", "sandbox_profiles", "sandbox_posts", "users", "passwords", "sessions")
 """Tables that belong to no agency, by name; `agencies` has a wall on its id, and the last three are of people."""
@@ -118,6 +125,32 @@ async def test_the_migrations_build_what_the_models_say(settings: Settings) -> N
     async with engine.connect() as connection:
         assert await connection.run_sync(differences) == []
     await engine.dispose()
+
+
+@pytest.mark.parametrize("column", ["agency_id", "workspace_id", "post_id", "account_id", "variant_id"])
+async def test_a_publication_says_what_its_variant_says(
+    settings: Settings, database: Database, agency: TestAgency, other: TestAgency, column: str
+) -> None:
+    tenant, workspace_id = agency.tenant, agency.workspace.id
+    accounts = [decode("acc", await an_account(database, tenant, workspace_id)) for _ in range(2)]
+    wishes = [PostCreate.model_validate({"text": "x", "account_ids": [encode("acc", id)]}) for id in accounts]
+    # Given a post in a workspace, another post of the same agency, and another agency
+    async with database.connection(tenant) as db:
+        post, another = [await create_post(db, agency.actor, {}, workspace_id, wish, now()) for wish in wishes]
+        variant = await db.fetchval("select variant_id from publications where post_id = $1", another.id)
+    wrong = {
+        "agency_id": other.tenant.agency_id, "workspace_id": other.workspace.id, "post_id": another.id,
+        "account_id": accounts[1], "variant_id": variant,
+    }  # fmt: skip
+    # When its publication is made to say something else than its variant, past both other walls
+    owner = await asyncpg.connect(settings.database_url)
+    await owner.execute("alter table publications no force row level security")
+    try:
+        with pytest.raises(asyncpg.ForeignKeyViolationError):
+            await owner.execute(f"update publications set {column} = $1 where post_id = $2", wrong[column], post.id)
+    finally:
+        await owner.execute("alter table publications force row level security")
+        await owner.close()
 
 
 async def test_migrating_twice_and_from_many_at_once_changes_nothing(settings: Settings) -> None:
