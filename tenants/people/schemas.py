@@ -15,14 +15,20 @@ AGENCIES_SHOWN_MAX = 100
 class SignIn(Input):
     """An e-mail and its password."""
 
-    email: str = Field(min_length=1, max_length=EMAIL_LENGTH_MAX, examples=["ada@agency.example"])
-    password: SecretStr = Field(min_length=1, max_length=LENGTH_MAX, examples=["correct horse battery"])
+    email: str = Field(
+        min_length=1, max_length=EMAIL_LENGTH_MAX, description="In any case of letters.", examples=["ada@agency.example"]
+    )
+    password: SecretStr = Field(
+        min_length=1, max_length=LENGTH_MAX, description="The password.", examples=["correct horse battery"]
+    )
 
 
 class PasswordChange(Input):
     """The password of now, and the one that follows it."""
 
-    current_password: SecretStr = Field(min_length=1, max_length=LENGTH_MAX, examples=["correct horse battery"])
+    current_password: SecretStr = Field(
+        min_length=1, max_length=LENGTH_MAX, description="The password of now.", examples=["correct horse battery"]
+    )
     new_password: SecretStr = Field(
         min_length=LENGTH_MIN,
         max_length=LENGTH_MAX,
