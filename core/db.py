@@ -1,6 +1,6 @@
 """The database: SQLModel sessions, and one bare pool for the hot statements, both under the tenant's stamp.
 
-Every transaction begins with the stamp: `set_config('app.agency_id', ..., true)` and the workspaces that the caller may
+Every transaction begins with the stamp: `set local app.agency_id = ...` and the workspaces that the caller may
 see, local to the transaction, so it is safe behind PgBouncer in transaction mode. Without it the policies show no row.
 
 SQLAlchemy is imported by whoever opens a session (`core.sessions`): it is a second of start and thirty megabytes, and what
@@ -107,11 +107,14 @@ class Database:
 
 
 def begin(tenant: Stamp | None) -> str:
-    """BEGIN and the stamp as one script. The values are UUIDs by type, so they can stand in the text."""
+    """BEGIN and the stamp as one script. The values are UUIDs by type, so they can stand in the text.
+
+    `set local` is what `set_config(..., true)` does, without a plan: a script is parsed and planned each time.
+    """
     if isinstance(tenant, Person):
-        return f"begin; select set_config('app.user_id', '{tenant.user_id or ''}', true)"
+        return f"begin; set local app.user_id = '{tenant.user_id or ''}'"
     agency, workspaces = (tenant.agency_id, tenant.workspaces_literal) if tenant else ("", "")
-    return f"begin; select set_config('app.agency_id', '{agency}', true), set_config('app.workspace_ids', '{workspaces}', true)"
+    return f"begin; set local app.agency_id = '{agency}'; set local app.workspace_ids = '{workspaces}'"
 
 
 async def roll_back(connection: asyncpg.Connection) -> None:
