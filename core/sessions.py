@@ -12,6 +12,7 @@ import asyncpg
 import orjson
 from sqlalchemy import MetaData
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import Session
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -63,27 +64,35 @@ class Sessions:
     @asynccontextmanager
     async def open(self, tenant: Tenant | None) -> AsyncIterator[AsyncSession]:
         """Open a session inside one stamped transaction. Commits at the end, rolls back on an error."""
-        async with self._make() as session:
+        session = self._make()
+        try:
             driver = await _connect(session)
             session.info[DRIVER] = driver
             try:
                 await driver.execute(begin(tenant))
                 yield session
-                await session.flush()
+                if session.new or session.dirty or session.deleted:
+                    await session.flush()
                 await driver.execute("commit")
             except BaseException:
                 await roll_back(driver)
                 if driver.is_closed():
                     await session.invalidate()
                 raise
+        finally:
+            await session.close()  # waits for nothing, so unlike `async with` it needs no task that outlives a cancellation
 
 
 async def _connect(session: AsyncSession) -> asyncpg.Connection:
     """Take a living connection: after a restart of the database the pool holds dead ones, and nothing has told it."""
     while True:
-        connection = await session.connection()
-        driver: asyncpg.Connection = (await connection.get_raw_connection()).driver_connection
+        driver = await session.run_sync(_driver)
         if not driver.is_closed():
             return driver
-        await connection.invalidate()
+        await (await session.connection()).invalidate()
         await session.close()
+
+
+def _driver(session: Session) -> asyncpg.Connection:
+    driver: asyncpg.Connection = session.connection().connection.driver_connection
+    return driver
