@@ -139,7 +139,7 @@ def _bound_string(schema: Schema) -> None:
     elif schema.get("format") == "date-time":
         schema.setdefault("maxLength", INSTANT_LENGTH_MAX)
     else:
-        if "format" not in schema:
+        if schema.get("format", "password") == "password":
             schema.setdefault("pattern", TEXT)
         schema.setdefault("maxLength", STRING_LENGTH_MAX)
 
