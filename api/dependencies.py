@@ -12,7 +12,6 @@ whole tree of declared ones anew at each mention (sixteen walks for a post, a te
 """
 
 from typing import Annotated, Any
-from uuid import UUID
 
 import asyncpg
 from fastapi import Depends, Header, Security
@@ -26,9 +25,7 @@ from api.body import StrictRequest
 from api.idempotency import Apart, Idempotency, lockable
 from api.rate_limits import RateLimits
 from core.db import Database, Tenant, raw, restamp
-from core.errors import Missing, Unauthenticated
-from core.ids import decode
-from core.wire import PREFIXES
+from core.errors import Unauthenticated
 from tenants.agencies.keys import PresentedKey, authenticate, authenticate_and_lock, read_key
 from tenants.people.members import PresentedMember, admit_member
 from tenants.permissions import Actor, Permission
@@ -78,24 +75,14 @@ DB = Annotated[AsyncSession, Depends(session)]
 Bare = Annotated[asyncpg.Connection, Depends(bare)]
 
 
-def _workspace_of(request: StrictRequest) -> UUID | None:
-    """The workspace of the path, by which a member's role is decided."""
-    text = request.path_params.get("workspace_id")
-    if text is None:
-        return None
-    try:
-        return decode(PREFIXES["workspace"], text)
-    except ValueError as error:
-        raise Missing from error
-
-
 async def _admit(request: StrictRequest, db: asyncpg.Connection, scopes: SecurityScopes, lock: str | None = None) -> Actor:
     limits: RateLimits = request.app.state.rate_limits
     key = await presented_key(request)
     try:
         if not isinstance(key, PresentedKey):
             (wanted,) = scopes.scopes
-            actor = await admit_member(db, key, Permission(wanted), _workspace_of(request))
+            workspace_id = signed_in.named("workspace", request.path_params.get("workspace_id"))
+            actor = await admit_member(db, key, Permission(wanted), workspace_id)
         elif lock is None:
             actor = await authenticate(db, key)
         else:

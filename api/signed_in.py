@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from fastapi import Depends, Request, Response
 from fastapi.security import APIKeyCookie
@@ -123,19 +124,20 @@ async def presented_member(request: Request) -> PresentedMember:
         presented = _present(request)
         async with request.app.state.database.connection(Person(presented.user_id)) as db:
             signed_in = await find_session(db, presented, now())
-            agency_id = await choose_agency(db, presented.user_id, _wanted(request))
+            wanted = request.headers.get(AGENCY_HEADER)
+            agency_id = await choose_agency(db, presented.user_id, named("agency", wanted and wanted.strip()))
     except (Unauthenticated, Missing):
         limits.refuse(request.scope)
         raise
     return PresentedMember(agency_id, signed_in, presented.hash)
 
 
-def _wanted(request: Request) -> Any:
-    text = request.headers.get(AGENCY_HEADER)
+def named(resource: str, text: str | None) -> UUID | None:
+    """Read the id by which a request names its agency or workspace. Raises Missing for what is none; None stays None."""
     if text is None:
         return None
     try:
-        return decode(PREFIXES["agency"], text.strip())
+        return decode(PREFIXES[resource], text)
     except ValueError as error:
         raise Missing from error
 

@@ -3,7 +3,7 @@
 While an agency writes, it comes every few seconds, then less and less often; a write brings it near again (`entries.WAKE`).
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
@@ -13,7 +13,7 @@ from core.clock import now
 from core.db import Tenant
 from core.duties import Claimed
 from tenants.accounts.sealing import open_vault
-from tenants.audit.chain import SEAL_MAX, chain_key, seal
+from tenants.audit.chain import SEAL_MAX, chain_key, last_seal, seal
 from tenants.audit.entries import KIND
 from workers.context import Context
 
@@ -24,7 +24,6 @@ CALM = timedelta(seconds=10)
 IDLE = timedelta(minutes=5)
 """Otherwise."""
 YOUNG = timedelta(minutes=1)
-LAST = "select sealed_at from audit_seals where agency_id = $1 order by sequence desc limit 1"
 
 
 async def run(context: Context, agency_id: UUID, claimed: list[Claimed]) -> None:
@@ -50,5 +49,5 @@ async def run(context: Context, agency_id: UUID, claimed: list[Claimed]) -> None
 async def _pause(db: asyncpg.Connection, agency_id: UUID, total: int) -> timedelta:
     if total:
         return SOON
-    last: datetime | None = await db.fetchval(LAST, agency_id)
-    return CALM if last is not None and last > now() - YOUNG else IDLE
+    last = await last_seal(db, agency_id)
+    return CALM if last is not None and last["sealed_at"] > now() - YOUNG else IDLE

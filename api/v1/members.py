@@ -1,7 +1,6 @@
 """Members of the agency, and their roles."""
 
 from typing import Annotated, Any
-from uuid import UUID
 
 from fastapi import Query, Request, Response
 
@@ -44,11 +43,10 @@ async def update_member(
 
     Nobody gives or takes a role that holds more than himself; owners are made and unmade by owners in person; the last one stays.
     """
-    before = await membership.get_member(raw(db), actor, member_id)
     if body.role is None:
-        return await idem.respond(before, None)
-    after = await membership.change_role(raw(db), actor, member_id, body.role, now())
-    return await idem.respond(after, Entry("member", member_id, None, pick("member", before), pick("member", after)))
+        return await idem.respond(await membership.get_member(raw(db), actor, member_id), None)
+    before, after = await membership.change_role(raw(db), actor, member_id, body.role, now())
+    return await idem.respond(after, Entry("member", member_id, None, {"role": before}, pick("member", after)))
 
 
 @router.delete("/members/{member_id}", status_code=204, summary="Remove a member")
@@ -56,9 +54,8 @@ async def remove_member(
     member_id: MemberId, db: DB, actor: Annotated[Actor, can(Permission.MEMBER_MANAGE)], idem: Idem
 ) -> Response:  # fmt: skip
     """End a membership: its roles, its way in, and every key that it made, from this answer on."""
-    before = await membership.get_member(raw(db), actor, member_id)
-    await membership.end_membership(raw(db), actor, member_id, now())
-    return await idem.respond(None, Entry("member", member_id, None, before=pick("member", before)), status=204)
+    role = await membership.end_membership(raw(db), actor, member_id, now())
+    return await idem.respond(None, Entry("member", member_id, None, before={"role": role}), status=204)
 
 
 @router.put(ROOM, response_model=RoomRole, summary="Give a member a role in a workspace")
@@ -70,10 +67,9 @@ async def assign_member(
 
     A caller that reaches certain workspaces alone changes the roles of those who are in them.
     """
-    before = await membership.get_member(raw(db), actor, member_id)
-    after = await membership.assign(raw(db), actor, workspace_id, member_id, body.role, now())
-    entry = Entry("member", member_id, workspace_id, _there(before, workspace_id), pick("member", after))
-    return await idem.respond(after, entry)
+    before, after = await membership.assign(raw(db), actor, workspace_id, member_id, body.role, now())
+    told = None if before is None else {"role": before}
+    return await idem.respond(after, Entry("member", member_id, workspace_id, told, pick("member", after)))
 
 
 @router.delete(ROOM, status_code=204, summary="Take a member out of a workspace")
@@ -81,12 +77,5 @@ async def unassign_member(
     workspace_id: WorkspaceId, member_id: MemberId, db: DB, actor: Annotated[Actor, can(Permission.MEMBER_ASSIGN)], idem: Idem
 ) -> Response:  # fmt: skip
     """End a member's role in a workspace, from this answer on."""
-    before = await membership.get_member(raw(db), actor, member_id)
-    await membership.unassign(raw(db), actor, workspace_id, member_id)
-    return await idem.respond(None, Entry("member", member_id, workspace_id, _there(before, workspace_id)), status=204)
-
-
-def _there(member: MemberRead, workspace_id: UUID) -> dict[str, Any] | None:
-    """What the audit log tells of a member's role in one workspace."""
-    roles = [pick("member", room) for room in member.workspaces if room.workspace_id == workspace_id]
-    return roles[0] if roles else None
+    role = await membership.unassign(raw(db), actor, workspace_id, member_id)
+    return await idem.respond(None, Entry("member", member_id, workspace_id, before={"role": role}), status=204)

@@ -101,7 +101,8 @@ def _since(head: asyncpg.Record | None) -> UUID:
     return UUID(int=max(newest - int(LOOK_BACK.total_seconds() * 1000), 0) << 80)
 
 
-async def _last(db: Statements, agency_id: UUID) -> asyncpg.Record | None:
+async def last_seal(db: Statements, agency_id: UUID) -> asyncpg.Record | None:
+    """Read the last seal of the agency: sequence, hash, sealed_at, entry_id."""
     rows = await db.fetch(HEAD, agency_id)
     return rows[0] if rows else None
 
@@ -111,7 +112,7 @@ async def seal(db: Statements, key: bytes, agency_id: UUID) -> int:
 
     The caller holds the agency's duty. Should two run all the same, the numbers' key lets one of them commit.
     """
-    last = await _last(db, agency_id)
+    last = await last_seal(db, agency_id)
     rows = await db.fetch(NEXT, agency_id, _since(last))
     if not rows:
         return 0
@@ -127,7 +128,7 @@ async def seal(db: Statements, key: bytes, agency_id: UUID) -> int:
 
 async def read_head(db: Statements, agency_id: UUID) -> Head:
     """Say how far the chain reaches, and how many entries of what the caller sees wait for a seal."""
-    last = await _last(db, agency_id)
+    last = await last_seal(db, agency_id)
     waiting = await db.fetchval(COUNT, agency_id, _since(last))
     assert isinstance(waiting, int)
     if last is None:

@@ -95,41 +95,41 @@ def _refuse(detail: str) -> None:
     raise PermissionDenied(detail, required_permission=Permission.MEMBER_MANAGE.value)
 
 
-async def _keep_an_owner(db: Bare, actor: Actor, member_id: UUID) -> None:
-    owners = await db.fetch(OWNERS, actor.agency_id)
-    if [row["id"] for row in owners] == [member_id]:
+def _keep_an_owner(owners: list[UUID], member_id: UUID) -> None:
+    if owners == [member_id]:
         raise Conflict("An agency has an owner: make somebody else one first.", code="last_owner")
 
 
-async def change_role(db: Bare, actor: Actor, member_id: UUID, role: AgencyRole, now: datetime) -> MemberRead:
-    """Give a member another role in the agency. Raises Missing, PermissionDenied, Conflict `last_owner`."""
+async def change_role(db: Bare, actor: Actor, member_id: UUID, role: AgencyRole, now: datetime) -> tuple[AgencyRole, MemberRead]:
+    """Give a member another role in the agency. Returns the one before. Raises Missing, PermissionDenied, Conflict (last_owner)."""
     await _find(db, actor, member_id)
-    before = await _lock(db, actor, member_id)
+    owners, before = await _lock(db, actor, member_id)
     await _require_grantable(db, actor, before, role)
     if before is AgencyRole.OWNER and role is not AgencyRole.OWNER:
-        await _keep_an_owner(db, actor, member_id)
+        _keep_an_owner(owners, member_id)
     await db.execute(ROLE, actor.agency_id, member_id, role.value)
     if not existing(AGENCY_ROLES[before]) <= existing(AGENCY_ROLES[role]):
         await db.execute(END_KEYS, actor.agency_id, member_id, now)
-    return await get_member(db, actor, member_id)
+    return before, await get_member(db, actor, member_id)
 
 
-async def _lock(db: Bare, actor: Actor, member_id: UUID) -> AgencyRole:
+async def _lock(db: Bare, actor: Actor, member_id: UUID) -> tuple[list[UUID], AgencyRole]:
     """Lock the owners first, in one order for all: two owners who unmake one another must not both succeed."""
-    await db.fetch(OWNERS, actor.agency_id)
-    return await _find(db, actor, member_id, lock=True)
+    owners = [row["id"] for row in await db.fetch(OWNERS, actor.agency_id)]
+    return owners, await _find(db, actor, member_id, lock=True)
 
 
-async def end_membership(db: Bare, actor: Actor, member_id: UUID, now: datetime) -> None:
-    """End a membership with its roles and keys. It holds from the commit on. Raises as `change_role` does."""
+async def end_membership(db: Bare, actor: Actor, member_id: UUID, now: datetime) -> AgencyRole:
+    """End a membership with its roles and keys. It holds from the commit on. Returns the role. Raises as `change_role` does."""
     await _find(db, actor, member_id)
-    role = await _lock(db, actor, member_id)
+    owners, role = await _lock(db, actor, member_id)
     await _require_grantable(db, actor, role)
     if role is AgencyRole.OWNER:
-        await _keep_an_owner(db, actor, member_id)
+        _keep_an_owner(owners, member_id)
     await db.execute(END, actor.agency_id, member_id)
     await db.execute(LEAVE, actor.agency_id, member_id)
     await db.execute(END_KEYS, actor.agency_id, member_id, now)
+    return role
 
 
 async def _room(db: Bare, actor: Actor, workspace_id: UUID, member_id: UUID) -> WorkspaceRole | None:
@@ -149,21 +149,22 @@ def _require_within(actor: Actor, *roles: WorkspaceRole) -> None:
 
 async def assign(
     db: Bare, actor: Actor, workspace_id: UUID, member_id: UUID, role: WorkspaceRole, now: datetime
-) -> RoomRole:  # fmt: skip
-    """Give a member a role in a workspace, or another one. Raises Missing, PermissionDenied."""
+) -> tuple[WorkspaceRole | None, RoomRole]:  # fmt: skip
+    """Give a member a role in a workspace, or another one. Returns the role before. Raises Missing, PermissionDenied."""
     before = await _room(db, actor, workspace_id, member_id)
     if before is None and actor.workspace_ids is not None:
         raise Missing  # who is bound to workspaces knows those who are in them
     await _find(db, actor, member_id)
     _require_within(actor, role, *([before] if before else []))
     await db.execute(ADD_ROOM, actor.agency_id, member_id, workspace_id, role.value, now)
-    return RoomRole(workspace_id=workspace_id, role=role.value)
+    return before, RoomRole(workspace_id=workspace_id, role=role.value)
 
 
-async def unassign(db: Bare, actor: Actor, workspace_id: UUID, member_id: UUID) -> None:
-    """Take a member out of a workspace. Raises Missing, PermissionDenied."""
+async def unassign(db: Bare, actor: Actor, workspace_id: UUID, member_id: UUID) -> WorkspaceRole:
+    """Take a member out of a workspace. Returns the role that it had. Raises Missing, PermissionDenied."""
     before = await _room(db, actor, workspace_id, member_id)
     if before is None:
         raise Missing
     _require_within(actor, before)
     await db.execute(DROP_ROOM, actor.agency_id, member_id, workspace_id)
+    return before
