@@ -1,12 +1,12 @@
 #!/bin/bash
-# Install the real servers that tests drive: Bluesky's PDS with a PLC directory, oidc-provider, SeaweedFS (S3). Needs g++, make and python3.
+# Install what tests drive: Bluesky's PDS with a PLC directory, oidc-provider, SeaweedFS (S3), openid-client, axe. Needs g++, make and python3.
 #   bash tests/servers/install.sh /tmp/octavo-real
 # A second run with the same versions does nothing. Nothing of this belongs to the product's runtime.
 set -euo pipefail
 
 NODE_VERSION=24.16.0 # PDS 0.5 needs Node 22 or newer; better-sqlite3 12 aborts when built on 24.19 headers (nodejs/node#65446)
 SEAWEED_VERSION=4.48 # a real S3 server in a wheel: it enforces signatures and expiry
-PACKAGES=(@atproto/pds@0.5.35 @did-plc/server@0.0.1 oidc-provider@9.13.3)
+PACKAGES=(@atproto/pds@0.5.35 @did-plc/server@0.0.1 axe-core@4.14.1 oidc-provider@9.13.3 openid-client@6.9.0)
 
 folder=$(realpath -m "${1:?usage: install.sh FOLDER}")
 stamp="$folder/.installed"
