@@ -16,7 +16,7 @@ async def measure(world: World) -> list[Measured]:
     """Start everything, look, create, and look again."""
     world.say("memory")
     port = free_port()
-    parts = world.start("api", "worker", port=port)
+    parts = world.start("api", "all", port=port)
     await answering(parts[0], port, "/readyz")
     async with world.root() as db:
         asked = await write_request(world, db)

@@ -79,11 +79,19 @@ class Side:
         """Start what a first post needs: on both sides HTTP is up too."""
         if self.project:
             self.port = free_port()
-            self.parts = self.world.start("api", "worker", port=self.port)
+            self.parts = self.world.start("api", "all", port=self.port)
         else:
             app, self.port = self.world.bare_app("a")
             p0 = self.world.household.start("p0", ["-m", "bench.baselines.p0"], self.world.bare_environment())
             self.parts = [app, p0]
+
+    async def take_apart(self) -> None:
+        """Give the project's scheduler a process of its own, as P0 has none: what is measured then is one worker process."""
+        if self.project:
+            api, both = self.parts
+            await asyncio.to_thread(self.world.household.stop, both)
+            self.parts = [api, *self.world.start("worker", "scheduler", port=self.port)]
+            await answering(api, self.port, "/readyz")
 
     async def stop(self) -> None:
         """Stop it."""
@@ -140,6 +148,7 @@ async def _repeat(world: World, side: Side) -> Run:
     if side.project:
         await answering(side.parts[0], side.port, "/readyz")
     await side.recorded([id])
+    await side.take_apart()
     await asyncio.sleep(REST_S)
     try:
         run.bursts["1"] = await _burst(world, side, world.size.singles, SINGLES_STEP_S)

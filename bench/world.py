@@ -26,8 +26,13 @@ from migrations.run import migrate
 NAME = "bench"
 QUOTA_AWAY = "1000000000"
 """The rate limits count every request of the bench, and refuse none."""
-PROJECT = {"api": ("-m", "api"), "worker": ("-m", "workers", "all")}
-"""What `make run` and the Procfile start: the worker has its scheduler in it."""
+PROJECT = {
+    "api": ("-m", "api"),
+    "all": ("-m", "workers", "all"),
+    "worker": ("-m", "workers", "worker"),
+    "scheduler": ("-m", "workers", "scheduler"),
+}
+"""`make run` and the Procfile start `api` and `all`; compose.yaml, as larger installations, `api`, `worker` and `scheduler`."""
 
 
 @dataclass(frozen=True, slots=True)
