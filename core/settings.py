@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     bluesky_url: str = Field("https://bsky.social", description="Default Bluesky server when none is given at connect.")
     worker_threads: int = Field(8, ge=1, le=256, description="Batches that one worker process works on at a time.")
     worker_calls_in_flight: int = Field(256, ge=1, le=10_000, description="Network calls that one worker process keeps in the air.")
-    batch_size: int = Field(50, ge=1, le=500, description="Duties in one message.")
+    batch_size: int = Field(100, ge=1, le=500, description="Duties in one message.")
     duties_queued: int = Field(
         400,
         ge=1,
