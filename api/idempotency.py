@@ -198,9 +198,9 @@ class Idempotency:
         keep = KEEP_POSTS if "/posts" in self.request.url.path else KEEP
         return Record(self.key, self._print, keep, answer.status, orjson.dumps(answer.headers).decode(), answer.body)
 
-    async def tell(self, entry: Entry) -> None:
-        """Write the audit entry of a change whose answer is stored already."""
-        await record(self.db, self.agency_id, action_of(self.request), origin_of(self.request), entry)
+    def told(self, entry: Entry) -> tuple[Any, ...]:
+        """What is stored of `entry` by a statement that has `entries.insertion` in it."""
+        return values(action_of(self.request), origin_of(self.request), entry)
 
     async def _store(self, entry: Entry | None, answer: Answer) -> None:
         """Write the audit entry, and the answer under its key, if there is one."""

@@ -93,8 +93,8 @@ async def create_post(
     read = rows.post(new.row, new.publications, actor)
     location = f"/v1/workspaces/{encode('wsp', workspace_id)}/posts/{read['id']}"
     answer = Answer.of(orjson.dumps(read), status=201, location=location, etag=1)
-    await service.store_post(db, actor, new, idem.record(answer))
-    await idem.tell(Entry("post", new.row["id"], workspace_id, after=_told(new.row, _accounts(read))))
+    entry = Entry("post", new.id, workspace_id, after=_told(new.row, _accounts(read)))
+    await service.store_post(db, actor, new, idem.told(entry), idem.record(answer))
     return answer.response
 
 

@@ -42,10 +42,11 @@ COLUMNS = (
 KIND = "audit"
 """The duty that seals an agency's entries; its subject is the agency."""
 WAKE = """
-update duties set due_at = now() + interval '2 seconds' where agency_id = $1 and kind = 'audit' and subject_id = $1
-  and state = 'waiting' and due_at > now() + interval '10 seconds'"""
-"""Bring the sealing near when it is far: the first write of a burst moves the row, the others look (17 us). An entry is the last
-that a transaction writes, so who waits for that first one waits for its commit, and never in a circle."""
+update duties set due_at = now() + interval '2 seconds' where (agency_id, kind, subject_id) in (
+  select agency_id, kind, subject_id from duties where agency_id = $1 and kind = 'audit' and subject_id = $1
+    and state = 'waiting' and due_at > now() + interval '10 seconds' for update skip locked)"""
+"""Bring the sealing near when it is far: the first write of a burst moves the row, the others look. Whoever meets another that is
+moving it goes on: waiting could end in a circle, and should the other roll back, the entry is sealed some minutes later."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import asyncpg
 
 from core.duties import Statements
 from core.errors import Missing
+from tenants.audit.entries import insertion
 from tenants.idempotency.records import UNLESS_KEPT
 from tenants.permissions import Actor, owned_sql
 
@@ -51,15 +52,15 @@ duty as (
 happened as (
   insert into events (agency_id, workspace_id, id, type, subject_id, data)
   select $1, $2, $22, 'post.created', post.id, '{}'::jsonb from post)"""
-INSERT = f"{CREATED} select 1 kept from post"
-INSERT_KEPT = f"""{CREATED},
+KEPT = f"""
 kept as (
   insert into idempotency_records as r (agency_id, key, fingerprint, expires_at, status, headers, body)
   select $1, $24::text, $25::bytea, now() + $26::interval, $27::int, $28::text::jsonb, $29::bytea from post
-  {UNLESS_KEPT} returning 1)
-select (select count(*) from kept) kept from post
-"""
-"""The answer is known before its effect, so the record of its key goes along: a round trip less."""
+  {UNLESS_KEPT} returning 1)"""
+INSERT = f"{CREATED} select 1 kept from post"
+INSERT_TOLD = f"{CREATED}, {insertion(24)} select 1 kept from post"
+INSERT_KEPT = f"{CREATED}, {KEPT}, {insertion(30)} select (select count(*) from kept) kept from post"
+"""Answer and audit entry are known before their effect, so they go along: two round trips less."""
 GET = "select " + POST_COLUMNS + " from posts p where {owned} and p.id = $3"
 PUBLICATIONS_OF = (
     "select " + DELIVERY_COLUMNS + " from publications d where d.agency_id = $1 and d.post_id = any($2::uuid[]) order by d.id"

@@ -155,19 +155,22 @@ async def plan_post(
     return _new_post(workspace_id, wish, due, json_text(media), variants, accounts, now)
 
 
-async def store_post(db: asyncpg.Connection, actor: Actor, new: NewPost, record: Record | None = None) -> None:
-    """Store a planned post and, with it, the record of its answer: one statement.
+async def store_post(
+    db: asyncpg.Connection, actor: Actor, new: NewPost, told: Sequence[Any] = (), record: Record | None = None
+) -> None:
+    """Store a planned post and, with it, its audit entry (`entries.values`) and the record of its answer: one statement.
 
     Raises Conflict (`external_ref_exists`, `idempotency_in_flight`).
     """
     row, publications, variants = new
     columns = [list(column) for column in zip(*variants, strict=True)]
+    statement = queries.INSERT_KEPT if record else queries.INSERT_TOLD if told else queries.INSERT
     kept = await db.fetchval(
-        queries.INSERT if record is None else queries.INSERT_KEPT, actor.agency_id, row["workspace_id"], row["id"],
+        statement, actor.agency_id, row["workspace_id"], row["id"],
         row["state"], row["text"], row["media"], row["due_at"], row["local_at"], row["time_zone"], row["external_ref"],
         row["details"], actor.id, row["created_at"], *columns, [each["id"] for each in publications],
         publications[0]["state"], [each["network"] for each in publications], new_id(), row["duplicate_policy"],
-        *(record or ()),
+        *(record or ()), *told,
     )  # fmt: skip
     if kept is None:
         raise Conflict(code="external_ref_exists")
