@@ -39,7 +39,7 @@ class KeyRing:
         self.current = next(iter(self._keys))
 
     def wrap(self, agency_id: UUID, data_key: bytes) -> bytes:
-        """Seal an agency's data key under the current key."""
+        """Seal an agency's data key under the current key; or a person's, or what lives for minutes and has no owner with a key."""
         nonce = os.urandom(NONCE_BYTES)
         sealed = self._keys[self.current].encrypt(nonce, data_key, f"{agency_id}/{self.current}".encode())
         return self.current.encode().ljust(KEY_ID_BYTES, b"\0") + nonce + sealed

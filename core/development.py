@@ -77,6 +77,7 @@ async def _run(settings: Settings) -> int:
     with nullcontext(given) if given else postgres(home) as database_url, _url_file(home, database_url):
         where = "the one of OCTAVO_DATABASE_URL" if given else f"embedded PostgreSQL, data in {_data_folder(home)}"
         say("octavo", f"database: {where}")
+        say("octavo", "mail: " + ("goes to OCTAVO_SMTP_URL" if settings.smtp_url else f"lies in {home}/outbox"))
         environment = _environment(home, url, database_url)
         await _output_of("migrate", ("-m", "migrations"), environment)
         parts = Parts(environment, settings.shutdown_s + KILL_AFTER_S)

@@ -2,8 +2,9 @@
 
 import re
 from datetime import timedelta
+from email.utils import parseaddr
 from functools import lru_cache
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -24,6 +25,14 @@ ORIGIN = re.compile(r"https?://([a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9
 def listed(text: str) -> list[str]:
     """Split a setting that lists things by comma."""
     return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def is_loopback(host: str | None) -> bool:
+    """Say whether a host is this machine, by its name or its address."""
+    try:
+        return host == "localhost" or ip_address(host or "").is_loopback
+    except ValueError:
+        return False
 
 
 class Settings(BaseSettings):
@@ -98,6 +107,13 @@ class Settings(BaseSettings):
         description="Origins, comma separated, whose pages may call the API from a browser, such as https://dashboard.example. "
         "Empty: none.",
     )
+    smtp_url: SecretStr | None = Field(
+        None,
+        description="The mail server: smtps://user:password@host:465, or smtp:// with STARTTLS, which is asked for except on "
+        "loopback in development. Without one mail lies in the folder outbox of OCTAVO_HOME in development, and waits in "
+        "production.",
+    )
+    mail_from: str = Field("Octavo <octavo@localhost>", description="Who sends the mail: a name and an address.")
     metrics_port: int = Field(0, ge=0, le=65535, description="Port of /metrics on loopback; 0 switches it off.")
     home: str = Field(".octavo", description="Folder for the embedded database and local media in development.")
     media_url: str | None = Field(
@@ -163,6 +179,23 @@ class Settings(BaseSettings):
     def _redis_scheme(cls, value: str | None) -> str | None:
         if value is not None and urlsplit(value).scheme not in REDIS_SCHEMES:
             raise ValueError("a Redis URL begins with redis:// or rediss://")
+        return value
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _mail_has_a_server(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parts = urlsplit(value.get_secret_value())
+            if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+                raise ValueError("a mail server's URL begins with smtp:// or smtps:// and names a host")
+        return value
+
+    @field_validator("mail_from")
+    @classmethod
+    def _mail_has_a_sender(cls, value: str) -> str:
+        address = parseaddr(value)[1]
+        if not all(address.rpartition("@")) or not value.isprintable():
+            raise ValueError("a sender such as Octavo <octavo@agency.example> is wanted")
         return value
 
     @field_validator("trusted_proxies")

@@ -10,6 +10,7 @@ from tenants.agencies.models import Agency, AgencyKey, ApiKey, Workspace
 from tenants.audit.models import AuditEntry, AuditSeal
 from tenants.events.models import Event
 from tenants.idempotency.models import IdempotencyRecord
+from tenants.mail.models import Mail
 from tenants.media.models import Asset, AssetVersion
 from tenants.operations.models import Operation
 from tenants.people.models import Member, Password, PersonSession, User, WorkspaceMember
@@ -33,6 +34,7 @@ __all__ = [
     "Event",
     "Heartbeat",
     "IdempotencyRecord",
+    "Mail",
     "Member",
     "Operation",
     "Password",

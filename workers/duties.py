@@ -18,6 +18,7 @@ RUNS: dict[str, Run] = {"publish": publishing.run, "heartbeat": heartbeat.run}
 LATER = {
     "refresh_token": "workers.tokens",
     "audit": "workers.audit",
+    "mail": "workers.mail",
     "cleanup": "workers.cleanup",
     "operation": "workers.operations",
     "findings": "workers.findings",

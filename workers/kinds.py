@@ -5,6 +5,7 @@ QUEUES: dict[str, str] = {
     "refresh_token": "default",
     "heartbeat": "default",
     "audit": "default",
+    "mail": "default",
     "cleanup": "bulk",
     "operation": "bulk",
     "findings": "bulk",
