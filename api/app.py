@@ -14,6 +14,8 @@ from api.idempotency import Replay
 from api.inbound import connect, sandbox
 from api.middleware import Edge
 from api.pages import errors, guides, reference
+from api.pages.people import sessions as sessions_page
+from api.pages.people import sign_in as sign_in_page
 from api.rate_limits import RateLimits
 from api.v1 import (
     accounts,
@@ -59,6 +61,8 @@ V1 = (
     audit,
 )
 """In the order in which they are asked for: routes are matched one after another."""
+PEOPLE = (sign_in_page, sessions_page)
+"""Pages on which people act."""
 
 
 def operation_id(route: APIRoute) -> str:
@@ -108,6 +112,8 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(module.router)
     for router in (health.router, sandbox.router, connect.router, reference.router, guides.router, errors.router):
         app.include_router(router)
+    for page in PEOPLE:
+        app.include_router(page.router)
     problems.install(app)
     build.install(app)
 

@@ -178,12 +178,17 @@ def install(app: FastAPI) -> None:
 
 async def database(request: Request, error: Exception) -> Response:
     """Answer 503 when the database is away, 500 for what is our fault."""
+    return problem_response(request, database_problem(error))
+
+
+def database_problem(error: Exception) -> Problem:
+    """Say what an error of the database comes to, and log it."""
     cause = _cause(error)
     if isinstance(cause, AWAY) or getattr(error, "connection_invalidated", False):
         log.warning("database away", extra={"error": type(cause).__name__})
-        return problem_response(request, TemporarilyUnavailable())
+        return TemporarilyUnavailable()
     log.error("database error", exc_info=error, extra={"error": type(cause).__name__})
-    return problem_response(request, Problem())
+    return Problem()
 
 
 __all__ = ["CODES", "ProblemRead", "install", "problem_response"]

@@ -21,7 +21,7 @@ from core.ids import decode
 from core.settings import Settings
 from core.wire import PREFIXES
 from tenants.people.members import PresentedMember, choose_agency
-from tenants.people.sessions import ABSOLUTE, PresentedSession, SignedIn, find_session, read_session
+from tenants.people.sessions import ABSOLUTE, PresentedSession, SignedIn, find_session, read_session, revoke_session
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 AGENCY_HEADER = "octavo-agency"
@@ -114,6 +114,14 @@ async def own(request: Request, _: Annotated[Any, Depends(scheme)]) -> AsyncIter
         if type(error) is Unauthenticated:
             limits.refuse(request.scope)
         raise
+
+
+async def end_session(request: Request) -> None:
+    """End the session that the request comes by. Raises Unauthenticated, CrossSite."""
+    presented = _present(request)
+    async with request.app.state.database.connection(Person(presented.user_id)) as db:
+        signed_in = await find_session(db, presented, now())
+        await revoke_session(db, signed_in.user_id, signed_in.session_id, now())
 
 
 async def presented_member(request: Request) -> PresentedMember:

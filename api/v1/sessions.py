@@ -4,11 +4,11 @@ from typing import Annotated
 
 from fastapi import Path, Request, Response
 
+from api import signing_in
 from api.rate_limits import RateLimits
 from api.routing import v1
 from api.signed_in import Signed, refuse_other_sites, set_cookie
 from core.clock import now
-from core.db import Person
 from core.wire import SessionId, encode_known
 from tenants.people import service, sessions
 from tenants.people.passwords import Passwords
@@ -23,7 +23,6 @@ from tenants.people.schemas import (
 )
 
 router = v1("People")
-ONLY_ADDRESS_LENGTH_MAX = 45
 
 
 @router.post("/sessions", status_code=201, response_model=SessionCreated, summary="Sign in")
@@ -33,27 +32,14 @@ async def sign_in(request: Request, response: Response, body: SignIn) -> Session
     A wrong password and an e-mail that nobody has are answered alike, and as late.
     """
     refuse_other_sites(request, proof=False)
-    state, limits = request.app.state, request.app.state.rate_limits
-    email = body.email.strip().lower()
-    limits.try_password(request.scope, email)
-    async with state.database.connection(Person()) as db:
-        person, hash = await service.known_hash(db, email)
-    fits, better = await state.passwords.verify(body.password.get_secret_value(), hash)
-    if person is None or hash is None or not fits:
-        limits.refuse(request.scope)
-        raise service.Refused
-    begun_at, address = now(), (request.client.host[:ONLY_ADDRESS_LENGTH_MAX] if request.client else None)
-    agent = request.headers.get("user-agent", "")
-    async with state.database.connection(Person(person["id"])) as db:
-        begun = await service.begin(db, person, hash, better, address=address, user_agent=agent, now=begun_at)
-    limits.password_was_right(request.scope, email)
-    set_cookie(response, state.settings, begun.text)
+    begun = await signing_in.by_password(request, body)
+    set_cookie(response, request.app.state.settings, begun.text)
     response.headers["Location"] = f"/v1/sessions/{encode_known('session', begun.session_id)}"
     return SessionCreated(
         id=begun.session_id,
-        person=PersonRead(id=person["id"], name=person["name"], email=person["email"]),
+        person=PersonRead(**{name: begun.person[name] for name in ("id", "name", "email")}),
         agencies=[AgencyOfPerson(id=row["id"], name=row["name"], livemode=row["livemode"]) for row in begun.agencies],
-        expires_at=begun_at + sessions.ABSOLUTE,
+        expires_at=begun.begun_at + sessions.ABSOLUTE,
     )
 
 

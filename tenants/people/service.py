@@ -30,6 +30,7 @@ class Begun(NamedTuple):
     text: str
     person: Row
     agencies: list[Row]
+    begun_at: datetime
 
 
 async def known_hash(db: Bare, email: str) -> tuple[Row | None, str | None]:
@@ -54,7 +55,7 @@ async def begin(
     if better is not None:
         await db.execute(STORE_BETTER, person["id"], better, hash)
     session_id, text = await begin_session(db, person["id"], address, user_agent, now)
-    return Begun(session_id, text, person, await agencies_of(db, person["id"]))
+    return Begun(session_id, text, person, await agencies_of(db, person["id"]), now)
 
 
 async def change_password(

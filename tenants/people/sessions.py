@@ -29,7 +29,7 @@ USER_AGENT_LENGTH_MAX = 200
 
 ALIVE = "revoked_at is null and last_seen_at > $2 and created_at > $3"
 LOOK_UP = """
-select s.id, s.last_seen_at, u.id user_id, u.email, u.name
+select s.id, s.last_seen_at, u.id user_id, u.email, u.name, u.locale
 from sessions s join users u on u.id = s.user_id
 where s.user_id = $1 and s.revoked_at is null and s.last_seen_at > $2 and s.created_at > $3 and s.hash = $4
 """
@@ -66,6 +66,7 @@ class SignedIn:
     session_id: UUID
     email: str
     name: str
+    locale: str
 
 
 def write_session(user_id: UUID) -> str:
@@ -94,7 +95,7 @@ async def find_session(db: Bare, presented: PresentedSession, now: datetime) -> 
         raise Unauthenticated
     if row["last_seen_at"] < now - SEEN_STEP:
         await db.execute(TOUCH, presented.user_id, row["id"], now)
-    return SignedIn(row["user_id"], row["id"], row["email"], row["name"])
+    return SignedIn(row["user_id"], row["id"], row["email"], row["name"], row["locale"])
 
 
 async def begin_session(db: Bare, user_id: UUID, address: str | None, user_agent: str, now: datetime) -> tuple[UUID, str]:
