@@ -31,6 +31,7 @@ from api.v1 import (
     operations,
     posts,
     publications,
+    roles,
     sessions,
     workspaces,
 )
@@ -57,6 +58,7 @@ V1 = (
     keys,
     agency,
     members,
+    roles,
     sessions,
     audit,
 )

@@ -42,6 +42,9 @@ AUDITED = {
     "remove_member": "member.remove",
     "assign_member": "member.assign",
     "unassign_member": "member.unassign",
+    "create_role": "role.create",
+    "update_role": "role.update",
+    "delete_role": "role.delete",
 }
 """Operation -> action. A test holds it against every operation of the document that is not safe."""
 CONNECT_CALLBACK = "connect_session.complete"

@@ -5,9 +5,11 @@ from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     GetJsonSchemaHandler,
     PlainSerializer,
     ValidationInfo,
@@ -36,10 +38,13 @@ PREFIXES = {
     "operation": "opr",
     "user": "usr",
     "member": "mem",
+    "role": "rol",
+    "invitation": "inv",
     "session": "ses",
     "audit_entry": "aud",
 }
 """Resource -> prefix of its ids on the wire (product.md, section 2)."""
+NAME_LENGTH_MAX = 200
 INSTANT_LENGTH_MAX = 40
 """RFC 3339 with nanoseconds and an offset has 35."""
 DIGITS_MAX = 9
@@ -71,8 +76,8 @@ class Patch(Input):
         for name, field in handler.resolve_ref_schema(schema)["properties"].items():
             if name not in cls.NULLABLE:
                 del field["default"]
-                (option,) = (one for one in field.pop("anyOf") if one != {"type": "null"})
-                field.update(option)
+                options = [one for one in field.pop("anyOf") if one != {"type": "null"}]
+                field.update(options[0] if len(options) == 1 else {"anyOf": options})
         return schema
 
 
@@ -100,20 +105,25 @@ def _writer(prefix: str) -> Any:
     return write
 
 
-def id_type(resource: str) -> Any:
-    """Make the annotated type of a resource's ids: a UUID inside, a TypeID on the wire."""
+def id_schema(resource: str) -> dict[str, Any]:
+    """Write the schema of a resource's ids."""
     prefix = PREFIXES[resource]
-    schema = {
+    return {
         "type": "string",
         "pattern": f"^{prefix}_[0-7][{ALPHABET}]{{{SUFFIX_LENGTH - 1}}}$",
         "maxLength": len(prefix) + 1 + SUFFIX_LENGTH,
         "examples": [f"{prefix}_01kazm3v9sfa4t2tq9gk1x7c5e"],
     }
+
+
+def id_type(resource: str) -> Any:
+    """Make the annotated type of a resource's ids: a UUID inside, a TypeID on the wire."""
+    prefix = PREFIXES[resource]
     return Annotated[
         UUID,
         BeforeValidator(_reader(prefix)),
         PlainSerializer(_writer(prefix), return_type=str),
-        WithJsonSchema(schema),
+        WithJsonSchema(id_schema(resource)),
     ]
 
 
@@ -133,6 +143,8 @@ EventId = id_type("event")
 OperationId = id_type("operation")
 UserId = id_type("user")
 MemberId = id_type("member")
+RoleId = id_type("role")
+InvitationId = id_type("invitation")
 SessionId = id_type("session")
 AuditEntryId = id_type("audit_entry")
 
@@ -195,6 +207,16 @@ hyphen, Mongolian vowel separator, Hangul filler, blank Braille)."""
 def is_blank(text: str) -> bool:
     """Say whether nobody would see anything of `text`."""
     return not text.translate(INVISIBLE).strip()
+
+
+def _name(value: str) -> str:
+    if is_blank(value):
+        raise ValueError("a name of at least one visible character is wanted")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name), Field(min_length=1, max_length=NAME_LENGTH_MAX, examples=["Corner Bakery"])]
+"""What people call a thing."""
 
 
 def encode_known(resource: str, value: UUID) -> str:

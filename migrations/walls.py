@@ -24,6 +24,11 @@ KEYS = "((select current_workspaces()) is null or workspace_ids <@ (select curre
 """A caller that is bound to workspaces sees the keys that reach no further than itself."""
 
 
+INVITED = """((select current_workspaces()) is null or (role = 'member' and workspace_ids <> '{}'
+  and workspace_ids <@ (select current_workspaces())::uuid[]))"""
+"""A caller that is bound to workspaces sees the invitations that lead into these alone."""
+
+
 def wall(table: str, *, workspace: str | None = None, agency: str = "agency_id", also: str = "") -> list[str]:
     """Statements that close a tenant table: RLS enabled and FORCEd, one policy for the application's role.
 

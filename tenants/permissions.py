@@ -17,6 +17,8 @@ class Permission(StrEnum):
     """`noun:verb`. Scopes of keys are these strings."""
 
     AGENCY_READ = "agency:read"
+    ROLE_READ = "role:read"
+    ROLE_MANAGE = "role:manage"
     MEMBER_READ = "member:read"
     MEMBER_MANAGE = "member:manage"
     MEMBER_ASSIGN = "member:assign"
@@ -94,7 +96,8 @@ EVERYTHING: frozenset[Permission | Later] = frozenset((*Permission, *Later))
 OF_THE_OWNER = frozenset({L.AGENCY_TRANSFER, L.AGENCY_CLOSE})
 OF_THE_AGENCY: frozenset[Permission | Later] = frozenset({
     P.AGENCY_READ, P.KEY_READ, P.KEY_MANAGE, P.WORKSPACE_CREATE, L.AGENCY_UPDATE, *OF_THE_OWNER, P.MEMBER_READ, P.MEMBER_MANAGE,
-    L.APPLICATION_READ, L.APPLICATION_MANAGE, L.WEBHOOK_READ, L.WEBHOOK_MANAGE, L.BILLING_READ, L.BILLING_MANAGE, P.AUDIT_READ,
+    P.ROLE_MANAGE, L.APPLICATION_READ, L.APPLICATION_MANAGE, L.WEBHOOK_READ, L.WEBHOOK_MANAGE, L.BILLING_READ, L.BILLING_MANAGE,
+    P.AUDIT_READ,
 })  # fmt: skip
 """What is about the agency as a whole: no role of a workspace has any of it."""
 
@@ -156,9 +159,32 @@ REACH_ALL = frozenset({AgencyRole.OWNER, AgencyRole.ADMIN})
 """Their role holds in every workspace of the agency, without being added to it."""
 
 
+@dataclass(frozen=True, slots=True)
+class CustomRole:
+    """A role that an agency made: a set of permissions, in the agency and all of its workspaces, or in one workspace."""
+
+    id: UUID
+    permissions: frozenset[Permission]
+
+
+Role = AgencyRole | WorkspaceRole | CustomRole
+
+
 def existing(permissions: frozenset[Permission | Later]) -> frozenset[Permission]:
     """What of a role's permissions there is today."""
     return frozenset(one for one in permissions if isinstance(one, Permission))
+
+
+def granted(role: Role) -> frozenset[Permission]:
+    """What a role holds today."""
+    if isinstance(role, CustomRole):
+        return role.permissions
+    return existing(AGENCY_ROLES[role] if isinstance(role, AgencyRole) else WORKSPACE_ROLES[role])
+
+
+def lost(before: Role, after: Role) -> frozenset[Permission]:
+    """What a member can no more, and a key that it made neither. What only owners in person may, no key could."""
+    return granted(before) - granted(after) - OF_THE_OWNER
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,18 +233,19 @@ def sees(actor: Actor, workspace_id: UUID) -> bool:
 
 
 def actor_of_member(
-    base: Actor, role: AgencyRole, rooms: Mapping[UUID, WorkspaceRole], permission: Permission, workspace_id: UUID | None
-) -> Actor:
+    base: Actor, role: AgencyRole | CustomRole, rooms: Mapping[UUID, WorkspaceRole | CustomRole], permission: Permission,
+    workspace_id: UUID | None,
+) -> Actor:  # fmt: skip
     """Narrow a member to what one request may do: the permission that its route names, in the workspace of its path. Pure.
 
     With a workspace in the path it is the roles in the agency and there. Without one, it reaches the workspaces where it holds
     the permission, and may else do what it may in all of these: so no row is shown, and no action offered, beyond a role.
     Raises Missing for a workspace that it was not added to, as for one that never was.
     """
-    everywhere = existing(AGENCY_ROLES[role])
-    if role in REACH_ALL:
+    everywhere = granted(role)
+    held = {room: everywhere | granted(what) for room, what in rooms.items()}
+    if role in REACH_ALL or (isinstance(role, CustomRole) and (workspace_id not in held and permission in everywhere)):
         return replace(base, permissions=everywhere, workspace_ids=None)
-    held = {room: everywhere | existing(WORKSPACE_ROLES[what]) for room, what in rooms.items()}
     if workspace_id is not None:
         if workspace_id not in held:
             raise Missing

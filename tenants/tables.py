@@ -10,10 +10,11 @@ from tenants.agencies.models import Agency, AgencyKey, ApiKey, Workspace
 from tenants.audit.models import AuditEntry, AuditSeal
 from tenants.events.models import Event
 from tenants.idempotency.models import IdempotencyRecord
+from tenants.invitations.models import Invitation
 from tenants.mail.models import Mail
 from tenants.media.models import Asset, AssetVersion
 from tenants.operations.models import Operation
-from tenants.people.models import Member, Password, PersonSession, User, WorkspaceMember
+from tenants.people.models import Member, Password, PersonSession, RoleRow, User, WorkspaceMember
 from tenants.posts.models import Attempt, Post, PostFindings, Publication, Variant
 from tenants.sandbox.models import SandboxPost, SandboxProfile
 
@@ -34,6 +35,7 @@ __all__ = [
     "Event",
     "Heartbeat",
     "IdempotencyRecord",
+    "Invitation",
     "Mail",
     "Member",
     "Operation",
@@ -42,6 +44,7 @@ __all__ = [
     "Post",
     "PostFindings",
     "Publication",
+    "RoleRow",
     "SandboxPost",
     "SandboxProfile",
     "User",

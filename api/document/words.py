@@ -98,6 +98,8 @@ WORDS: dict[str, tuple[str, Any]] = {
     "published_at": ("When the network took it.", NOTHING),
     "published_possible": ("True: it may stand on the network.", False),
     "refreshed_at": ("When it was renewed last.", NOTHING),
+    "role_id": ("Id of one of the agency's own roles.", NOTHING),
+    "invitation_id": ("Id of the invitation.", NOTHING),
     "required": ("It cannot be left out.", True),
     "request_id": ("Names the request; say it when you ask for help.", NOTHING),
     "resolution": ("What told how it ended, if the network's answer did not.", None),

@@ -4,9 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr
 
-from core.wire import AccountId, ConnectionId, ConnectSessionId, Input, Instant, Output, Patch, WorkspaceId
+from core.wire import AccountId, ConnectionId, ConnectSessionId, Input, Instant, Name, Output, Patch, WorkspaceId
 from tenants.accounts.capabilities import AccountCapabilities, FieldRead
-from tenants.agencies.schemas import Name
 
 METADATA_KEYS_MAX = 50
 METADATA_KEY_LENGTH_MAX = 40

@@ -4,12 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from core.wire import AgencyId, Input, Instant, KeyId, Output, Patch, WorkspaceId, is_blank
+from core.wire import AgencyId, Input, Instant, KeyId, Name, Output, Patch, WorkspaceId
 from core.zones import is_zone
 from tenants.people.schemas import MemberRead
 from tenants.permissions import Permission
 
-NAME_LENGTH_MAX = 200
 LATE_WINDOW_S_MIN = 60
 LATE_WINDOW_S_MAX = 30 * 24 * 3600
 KEY_LIFETIME_DAYS_MAX = 3650
@@ -22,14 +21,7 @@ def _zone(value: str) -> str:
     return value
 
 
-def _name(value: str) -> str:
-    if is_blank(value):
-        raise ValueError("a name of at least one visible character is wanted")
-    return value
-
-
 TimeZone = Annotated[str, AfterValidator(_zone), Field(min_length=1, max_length=64, examples=["Europe/Berlin"])]
-Name = Annotated[str, AfterValidator(_name), Field(min_length=1, max_length=NAME_LENGTH_MAX, examples=["Corner Bakery"])]
 LatePolicy = Literal["publish_late", "skip", "ask"]
 LateWindow = Annotated[int, Field(ge=LATE_WINDOW_S_MIN, le=LATE_WINDOW_S_MAX, strict=True, examples=[21600])]
 

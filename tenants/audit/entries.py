@@ -28,6 +28,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "publication": ("account_id", "network", "state", "due_at", "block_reason", "resolution", "external_url", "attempts"),
     "operation": ("kind", "state"),
     "member": ("role",),
+    "role": ("name", "scope", "permissions"),
 }
 """Noun -> what of it an entry may tell. Nothing that is sealed, hashed or shown once stands here."""
 DIGESTED: dict[str, tuple[str, ...]] = {"post": ("text", "media")}

@@ -9,25 +9,27 @@ from core.db import Bare, Row, Tenant, restamp, stamp_login, stamp_person
 from core.errors import Malformed, Missing
 from core.ids import new_id
 from tenants.people.passwords import Passwords, require_good
+from tenants.people.roles import custom_roles, role_name
 from tenants.people.schemas import EMAIL_LENGTH_MAX, MemberRead, RoomRole
 from tenants.people.sessions import SignedIn
-from tenants.permissions import Actor, AgencyRole, Permission, WorkspaceRole, actor_of_member
+from tenants.permissions import Actor, AgencyRole, CustomRole, Permission, WorkspaceRole, actor_of_member
 
 EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
 """Something at a name with a dot: whether mail arrives there, only mail tells."""
 MINE = "select agency_id, id, role from members where user_id = $1 and state = 'active' order by agency_id"
 AGENCY = "select set_config('app.agency_id', $1, true)"
 NAME = "select id, name, livemode from agencies where id = $1"
-ROOMS = """
-array(select w.workspace_id from workspace_members w where w.agency_id = $1 and w.member_id = m.id order by w.workspace_id) rooms,
-array(select w.role from workspace_members w where w.agency_id = $1 and w.member_id = m.id order by w.workspace_id) room_roles
-"""
+ROOMS = ",".join(
+    f"array(select w.{column} from workspace_members w where w.agency_id = $1 and w.member_id = m.id"
+    f" order by w.workspace_id) {name}"
+    for column, name in (("workspace_id", "rooms"), ("role", "room_roles"), ("custom_role_id", "room_role_ids"))
+)
 READ = f"""
-select m.id, m.user_id, u.name, u.email, m.role, m.created_at, {ROOMS}
+select m.id, m.user_id, u.name, u.email, m.role, m.custom_role_id, m.created_at, {ROOMS}
 from members m join users u on u.id = m.user_id where m.agency_id = $1 and m.id = $2
 """
 LOOK_UP = f"""
-select m.id, m.role, a.name agency_name, a.livemode, {ROOMS}
+select m.id, m.role, m.custom_role_id, a.name agency_name, a.livemode, {ROOMS}
 from members m join agencies a on a.id = m.agency_id
 where m.agency_id = $1 and m.user_id = $2 and m.state = 'active'
 """
@@ -85,7 +87,7 @@ async def admit_member(
     row = await db.fetchrow(LOOK_UP, presented.agency_id, presented.signed_in.user_id)
     if row is None:
         raise Missing
-    rooms = {id: WorkspaceRole(role) for id, role in zip(row["rooms"], row["room_roles"], strict=True)}
+    role, rooms = await roles_of(db, presented.agency_id, row)
     base = Actor(
         agency_id=presented.agency_id,
         agency_name=row["agency_name"],
@@ -94,7 +96,30 @@ async def admit_member(
         key_name=presented.signed_in.name,
         member_id=row["id"],
     )
-    return actor_of_member(base, AgencyRole(row["role"]), rooms, permission, workspace_id)
+    return actor_of_member(base, role, rooms, permission, workspace_id)
+
+
+async def roles_of(
+    db: Bare, agency_id: UUID, row: Row
+) -> tuple[AgencyRole | CustomRole, dict[UUID, WorkspaceRole | CustomRole]]:  # fmt: skip
+    """Read the roles of a member from the columns that hold them: in the agency, and in its workspaces."""
+    known = await custom_roles(db, agency_id, [row["custom_role_id"], *row["room_role_ids"]])
+    rooms = {
+        room: WorkspaceRole(role) if id is None else known[id]
+        for room, role, id in zip(row["rooms"], row["room_roles"], row["room_role_ids"], strict=True)
+    }
+    return (AgencyRole(row["role"]) if row["custom_role_id"] is None else known[row["custom_role_id"]]), rooms
+
+
+def member_of(row: Row, seen: tuple[UUID, ...] | None = None) -> MemberRead:
+    """Write a member as it is shown, with its roles in the workspaces that are `seen` (None: all)."""
+    rooms = [
+        RoomRole(workspace_id=room, role=role_name(role, id))
+        for room, role, id in zip(row["rooms"], row["room_roles"], row["room_role_ids"], strict=True)
+        if seen is None or room in seen
+    ]
+    shown = {name: row[name] for name in ("id", "user_id", "name", "email", "created_at")}
+    return MemberRead(**shown, role=role_name(row["role"], row["custom_role_id"]), workspaces=rooms)
 
 
 async def read_member(db: Bare, agency_id: UUID, member_id: UUID | None) -> MemberRead:
@@ -102,8 +127,7 @@ async def read_member(db: Bare, agency_id: UUID, member_id: UUID | None) -> Memb
     row = await db.fetchrow(READ, agency_id, member_id)
     if row is None:
         raise Missing
-    rooms = [RoomRole(workspace_id=id, role=role) for id, role in zip(row["rooms"], row["room_roles"], strict=True)]
-    return MemberRead(**{name: row[name] for name in ("id", "user_id", "name", "email", "role", "created_at")}, workspaces=rooms)
+    return member_of(row)
 
 
 async def read_self(db: Bare, actor: Actor) -> MemberRead:

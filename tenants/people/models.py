@@ -7,15 +7,23 @@ members, and nobody's password or session.
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Column, ForeignKeyConstraint, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import ARRAY, CheckConstraint, Column, ForeignKeyConstraint, Index, LargeBinary, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from core.tables import instant
 from tenants.permissions import AgencyRole, WorkspaceRole
 
+CUSTOM = "custom"
+"""In the column `role`: it is one of the agency's own, which `custom_role_id` names."""
+IS_CUSTOM = f"(role = '{CUSTOM}') = (custom_role_id is not null)"
+
 
 def _listed(names: type[AgencyRole] | type[WorkspaceRole]) -> str:
-    return ", ".join(f"'{name}'" for name in names)
+    return ", ".join(f"'{name}'" for name in (*names, CUSTOM))
+
+
+def _own_role() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(["agency_id", "custom_role_id"], ["roles.agency_id", "roles.id"])
 
 
 class User(SQLModel, table=True):
@@ -61,13 +69,29 @@ class PersonSession(SQLModel, table=True):
     created_at: datetime = instant(default_now=True)
 
 
+class RoleRow(SQLModel, table=True):
+    """A role that an agency made: a set of permissions, for members of the agency or of a workspace."""
+
+    __tablename__ = "roles"
+    __table_args__ = (CheckConstraint("scope in ('agency', 'workspace')", name="scope"),)
+
+    agency_id: UUID = Field(primary_key=True, foreign_key="agencies.id")
+    id: UUID = Field(primary_key=True)
+    name: str
+    scope: str
+    permissions: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False, server_default=text("'{}'")))
+    created_at: datetime = instant(default_now=True)
+
+
 class Member(SQLModel, table=True):
     """A person in an agency."""
 
     __tablename__ = "members"
     __table_args__ = (
         CheckConstraint(f"role in ({_listed(AgencyRole)})", name="role"),
+        CheckConstraint(IS_CUSTOM, name="custom_role_id"),
         CheckConstraint("state in ('active', 'removed')", name="state"),
+        _own_role(),
         Index("uq_members_user", "agency_id", "user_id", unique=True),
         Index("ix_members_user_id", "user_id"),
     )
@@ -76,6 +100,7 @@ class Member(SQLModel, table=True):
     id: UUID = Field(primary_key=True)
     user_id: UUID = Field(foreign_key="users.id")
     role: str
+    custom_role_id: UUID | None = Field(default=None)
     state: str = Field(default="active")
     created_at: datetime = instant(default_now=True)
 
@@ -86,6 +111,8 @@ class WorkspaceMember(SQLModel, table=True):
     __tablename__ = "workspace_members"
     __table_args__ = (
         CheckConstraint(f"role in ({_listed(WorkspaceRole)})", name="role"),
+        CheckConstraint(IS_CUSTOM, name="custom_role_id"),
+        _own_role(),
         ForeignKeyConstraint(["agency_id", "member_id"], ["members.agency_id", "members.id"], ondelete="CASCADE"),
         ForeignKeyConstraint(["agency_id", "workspace_id"], ["workspaces.agency_id", "workspaces.id"], ondelete="CASCADE"),
     )
@@ -94,4 +121,5 @@ class WorkspaceMember(SQLModel, table=True):
     member_id: UUID = Field(primary_key=True)
     workspace_id: UUID = Field(primary_key=True)
     role: str
+    custom_role_id: UUID | None = Field(default=None)
     created_at: datetime = instant(default_now=True)

@@ -1,8 +1,13 @@
 """Wire shapes of people, their sessions and what they are in an agency."""
 
-from pydantic import Field, SecretStr
+from enum import StrEnum
+from typing import Annotated, Any
+from uuid import UUID
 
-from core.wire import AgencyId, Input, Instant, MemberId, Output, Patch, SessionId, UserId, WorkspaceId
+from pydantic import Field, PlainValidator, SecretStr, WithJsonSchema
+
+from core.ids import decode
+from core.wire import PREFIXES, AgencyId, Input, Instant, MemberId, Output, Patch, SessionId, UserId, WorkspaceId, id_schema
 from tenants.people.passwords import LENGTH_MAX, LENGTH_MIN
 from tenants.people.sessions import SESSIONS_MAX
 from tenants.permissions import AgencyRole, WorkspaceRole
@@ -10,6 +15,29 @@ from tenants.permissions import AgencyRole, WorkspaceRole
 EMAIL_LENGTH_MAX = 254
 """RFC 5321 section 4.5.3.1.3, without the brackets."""
 AGENCIES_SHOWN_MAX = 100
+
+
+def _read_role(built_in: type[StrEnum]) -> PlainValidator:
+    def read(value: Any) -> StrEnum | UUID:
+        if isinstance(value, UUID | built_in):
+            return value
+        if isinstance(value, str) and value in set(built_in):
+            return built_in(value)
+        try:
+            return decode(PREFIXES["role"], value if isinstance(value, str) else "")
+        except ValueError as error:
+            raise ValueError("the name of a role, or the id of one of the agency's own, is wanted") from error
+
+    return PlainValidator(read)
+
+
+def _role_schema(built_in: type[StrEnum]) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [{"type": "string", "enum": [*built_in]}, id_schema("role")]})
+
+
+AnyAgencyRole = Annotated[Any, _read_role(AgencyRole), _role_schema(AgencyRole)]
+AnyWorkspaceRole = Annotated[Any, _read_role(WorkspaceRole), _role_schema(WorkspaceRole)]
+"""A role that somebody is to get: the name of a built-in one, or the id of one of the agency's own."""
 
 
 class SignIn(Input):
@@ -85,19 +113,19 @@ class RoomRole(Output):
     """What a member is in one workspace."""
 
     workspace_id: WorkspaceId
-    role: str = Field(description="The role in the workspace. The set is open.", examples=["content"])
+    role: str = Field(description="The role in the workspace, by name or by id. The set is open.", examples=["content"])
 
 
 class MemberUpdate(Patch):
     """Changes to a member, as a JSON merge patch."""
 
-    role: AgencyRole | None = Field(None, description="The role in the agency.", examples=["admin"])
+    role: AnyAgencyRole | None = Field(None, description="The role in the agency.", examples=["admin"])
 
 
 class RoomUpdate(Input):
     """What a member is to be in the workspace."""
 
-    role: WorkspaceRole = Field(description="The role in the workspace.", examples=["content"])
+    role: AnyWorkspaceRole = Field(description="The role in the workspace.", examples=["content"])
 
 
 class MemberRead(Output):
@@ -107,6 +135,6 @@ class MemberRead(Output):
     user_id: UserId = Field(description="Id of the person.")
     name: str
     email: str = Field(description="The e-mail that the person signs in by.", examples=["ada@agency.example"])
-    role: str = Field(description="The role in the agency. The set is open.", examples=["owner"])
+    role: str = Field(description="The role in the agency, by name or by id. The set is open.", examples=["owner"])
     workspaces: list[RoomRole] = Field(max_length=1_000, description="The roles in workspaces; owner and admin need none.")
     created_at: Instant

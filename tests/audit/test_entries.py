@@ -129,6 +129,9 @@ async def _members(doer: Doer, platform: Platform) -> None:
     await doer.do("assign_member", {"role": "content"})
     await doer.do("unassign_member")
     await doer.do("remove_member")
+    doer.ids["rol"] = (await doer.do("create_role", {"name": "r", "scope": "workspace", "permissions": ["post:read"]}))["id"]
+    await doer.do("update_role", {"name": "s"})
+    await doer.do("delete_role")
 
 
 async def test_each_operation_that_changes_something_leaves_exactly_one_entry(platform: Platform, agency: TestAgency) -> None:

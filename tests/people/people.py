@@ -1,6 +1,7 @@
 """People as they sign in: made in an agency with a role, and a browser for each."""
 
 from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 import httpx2
@@ -10,8 +11,11 @@ from core.clock import now
 from core.db import Database, Person, stamp_login, stamp_person
 from core.ids import decode, encode, new_id
 from tenants.people.members import ADD_MEMBER, ADD_PASSWORD, ADD_USER
+from tenants.people.membership import ADD_ROOM, ROLE
 from tenants.people.passwords import Passwords
+from tenants.people.roles import stored
 from tenants.people.sessions import begin_session
+from tenants.permissions import CustomRole
 from tests.conftest import TestAgency
 from tests.walls.things import Things
 
@@ -33,18 +37,21 @@ async def make_person(database: Database, email: str, password: str = PASSWORD) 
     return user_id
 
 
+def columns(role: str | CustomRole) -> tuple[str, UUID | None]:
+    """A role as its two columns hold it."""
+    return stored(role) if isinstance(role, CustomRole) else (role, None)
+
+
 async def join(
-    database: Database, agency: TestAgency, user_id: UUID, role: str, rooms: Mapping[UUID, str] | None = None
+    database: Database, agency: TestAgency, user_id: UUID, role: str | CustomRole, rooms: Mapping[UUID, Any] | None = None
 ) -> UUID:  # fmt: skip
     """Make a person a member, with roles in workspaces."""
     member_id = new_id()
     async with database.connection(agency.tenant) as db:
-        await db.execute(ADD_MEMBER, agency.actor.agency_id, member_id, user_id, role, now())
+        await db.execute(ADD_MEMBER, agency.actor.agency_id, member_id, user_id, "member", now())
+        await db.execute(ROLE, agency.actor.agency_id, member_id, *columns(role))
         for workspace_id, what in (rooms or {}).items():
-            await db.execute(
-                "insert into workspace_members (agency_id, member_id, workspace_id, role) values ($1, $2, $3, $4)",
-                agency.actor.agency_id, member_id, workspace_id, what,
-            )  # fmt: skip
+            await db.execute(ADD_ROOM, agency.actor.agency_id, member_id, workspace_id, *columns(what), now())
     return member_id
 
 

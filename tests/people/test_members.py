@@ -1,10 +1,7 @@
 """Members through the door: seen, changed, removed; nobody gives what he lacks, the last owner stays, keys die with their maker."""
 
 import asyncio
-from dataclasses import dataclass
-from uuid import UUID
 
-import httpx2
 import pytest
 from fastapi import FastAPI
 
@@ -15,35 +12,8 @@ from tenants.agencies.keys import create_key
 from tenants.agencies.schemas import KeyCreate
 from tenants.permissions import Permission
 from tests.conftest import TestAgency, client_of
-from tests.people.people import join, make_person, signed_in
+from tests.people.cast import Cast
 from tests.walls.matrix import same
-
-
-@dataclass
-class Someone:
-    """A member with a browser."""
-
-    id: str
-    member_id: UUID
-    client: httpx2.AsyncClient
-
-
-class Cast:
-    """Makes members of one agency, and closes their browsers."""
-
-    def __init__(self, app: FastAPI, database: Database, agency: TestAgency) -> None:
-        self.app, self.database, self.agency = app, database, agency
-
-    async def add(self, name: str, role: str, rooms: dict[UUID, str] | None = None) -> Someone:
-        user = await make_person(self.database, f"{name}@{self.agency.actor.agency_name}.example".lower())
-        member_id = await join(self.database, self.agency, user, role, rooms)
-        client = await signed_in(self.app, self.database, user, self.agency)
-        return Someone(encode("mem", member_id), member_id, client)
-
-
-@pytest.fixture
-def cast(app: FastAPI, database: Database, agency: TestAgency) -> Cast:
-    return Cast(app, database, agency)
 
 
 async def test_an_agency_lists_its_own_people_only(

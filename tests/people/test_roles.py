@@ -11,8 +11,17 @@ import httpx2
 import pytest
 
 from core.db import Database
-from core.ids import encode
-from tenants.permissions import AGENCY_ROLES, REACH_ALL, WORKSPACE_ROLES, AgencyRole, WorkspaceRole
+from core.ids import decode, encode
+from tenants.permissions import (
+    AGENCY_ROLES,
+    REACH_ALL,
+    WORKSPACE_ROLES,
+    AgencyRole,
+    CustomRole,
+    Permission,
+    WorkspaceRole,
+    granted,
+)
 from tests.conftest import Platform, TestAgency
 from tests.people.people import join, make_person, signed_in, with_member
 from tests.walls.slots import Operation, operations
@@ -27,13 +36,27 @@ class Person:
 
     name: str
     client: httpx2.AsyncClient
-    role: AgencyRole
-    room: WorkspaceRole | None
+    role: AgencyRole | CustomRole
+    room: WorkspaceRole | CustomRole | None
+
+
+OWN = {
+    "agency": ("agency:read", "workspace:read", "key:read", "role:read", "member:read", "post:read", "post:create", "audit:read"),
+    "workspace": ("workspace:read", "post:read", "post:schedule", "media:read", "media:create", "account:connect", "account:read"),
+}
+"""What the agency's own roles hold, by where they hold."""
+
+
+async def own_role(keys: httpx2.AsyncClient, scope: str) -> CustomRole:
+    """Make a role of the agency's own."""
+    body = {"name": f"of the {scope}", "scope": scope, "permissions": OWN[scope]}
+    made = await keys.post("/v1/roles", json=body)
+    return CustomRole(decode("rol", made.json()["id"]), frozenset(Permission(one) for one in OWN[scope]))
 
 
 def expected(person: Person, operation: Operation, place: str) -> str:
     """What the table says: `403`, `404`, or `passes` for what is decided by what is there."""
-    everywhere = AGENCY_ROLES[person.role]
+    everywhere = granted(person.role)
     inside = any(slot.prefix == "wsp" for slot in operation.of("path"))
     if place == "another agency":
         return "404"
@@ -42,11 +65,15 @@ def expected(person: Person, operation: Operation, place: str) -> str:
         return "404" if found == "passes" and operation.of("path") else found
     if person.role in REACH_ALL:
         return "passes" if operation.permission in everywhere else "403"
+    if isinstance(person.role, CustomRole) and operation.permission in everywhere:
+        return "passes"
     if inside and (place == "another workspace" or person.room is None):
         return "404"
-    held = everywhere | (WORKSPACE_ROLES[person.room] if person.room else frozenset())
+    held = everywhere | (granted(person.room) if person.room else frozenset())
     if operation.permission not in held:
         return "403"
+    if place == "another workspace" and operation.path.startswith("/v1/roles/"):
+        return "passes"  # it is the whole agency's
     return "404" if place == "another workspace" and operation.of("path") else "passes"
 
 
@@ -71,15 +98,23 @@ async def test_every_role_may_what_the_table_says_and_nothing_else(
             "own workspace": (await with_member(database, agency, await furnish(keys, encode("wsp", agency.workspace.id))), agency),
             "another workspace": (await with_member(database, agency, await furnish(keys, room)), agency),
         }
+        office, writer = [await own_role(keys, scope) for scope in OWN]
     async with platform.client(other.key) as keys:
         theirs = await with_member(database, other, await furnish(keys, encode("wsp", other.workspace.id)))
         places |= {"another agency": (theirs, other), "ids of another agency": (theirs, agency)}
-    roles = [(WorkspaceRole(one), AgencyRole.MEMBER) for one in WORKSPACE_ROLES] + [(None, one) for one in AGENCY_ROLES]
+    roles: list[tuple[WorkspaceRole | CustomRole | None, AgencyRole | CustomRole]] = [
+        *((WorkspaceRole(one), AgencyRole.MEMBER) for one in WORKSPACE_ROLES),
+        *((None, AgencyRole(one)) for one in AGENCY_ROLES),
+        (writer, AgencyRole.MEMBER),
+        (None, office),
+        (writer, office),
+    ]
     people = []
     for what, role in roles:
-        user = await make_person(database, f"{what or role}@first.example")
+        name = " and ".join("own" if isinstance(one, CustomRole) else str(one) for one in (role, what) if one)
+        user = await make_person(database, f"{name.replace(' ', '-')}@first.example")
         await join(database, agency, user, role, {agency.workspace.id: what} if what else {})
-        people.append(Person(what or role, await signed_in(platform.app, database, user), role, what))
+        people.append(Person(name, await signed_in(platform.app, database, user), role, what))
     known = operations(platform.app.openapi())
     cells: Counter[str] = Counter()
     surprises = []

@@ -18,6 +18,7 @@ from tests.conftest import MakeAgency, TestAgency, client_of
 from tests.people.people import join, make_person, signed_in, with_member
 from tests.walls.things import Things, an_account, furnish
 
+INSIDE = "another workspace"
 Kind = Literal["stranger", "own", "refused", "forbidden"]
 
 
@@ -29,6 +30,8 @@ class Caller:
     kind: Kind
     authorization: str | None
     own: Things | None = None
+    inside: bool = False
+    """Of the tenant's own agency, but bound to another workspace: it sees what is the whole agency's."""
     headers: dict[str, str] = field(default_factory=dict)
     """Of a person: its cookie, its agency, and that a page of the service sends it."""
 
@@ -66,14 +69,14 @@ async def strangers(app: FastAPI, database: Database, make_agency: MakeAgency, v
     found = [
         ("another agency", "stranger", other.key, await things_of(app, database, other, other.key)),
         ("the other mode", "stranger", victim.sibling.key, await things_of(app, database, victim.sibling, victim.sibling.key)),
-        ("another workspace", "stranger", bound, await things_of(app, database, victim, bound, rooms[0])),
+        (INSIDE, "stranger", bound, await things_of(app, database, victim, bound, rooms[0])),
         ("its own other workspace", "own", victim.key, await things_of(app, database, victim, victim.key, rooms[1])),
     ]
-    known = [Caller(name, kind, f"Bearer {key}", own) for name, kind, key, own in found]  # type: ignore[arg-type]  # the kinds above
+    known = [Caller(name, kind, f"Bearer {key}", own, name == INSIDE) for name, kind, key, own in found]  # type: ignore[arg-type]  # the kinds above
     third = await make_agency("Second robber")  # whose Idempotency-Keys are its own
     third = third if third.actor.livemode == victim.actor.livemode else third.sibling or third
     own = await things_of(app, database, third, third.key)
-    return [*known, Caller("the owner of another agency", "stranger", None, own, await _owner(app, database, third))]
+    return [*known, Caller("the owner of another agency", "stranger", None, own, headers=await _owner(app, database, third))]
 
 
 async def _owner(app: FastAPI, database: Database, agency: TestAgency) -> dict[str, str]:

@@ -14,6 +14,9 @@ from tests.walls.things import Things, never
 VARYING = re.compile(r"^(request-id|content-length|date|ratelimit.*)$")
 STATUS = {"refused": 401, "forbidden": 403}
 """What callers are answered with, whatever they ask for."""
+OF_ALL = {"rol"}
+"""Prefixes of what belongs to the whole agency: a caller that is bound to other workspaces of it may name it, and not change it."""
+LISTED_FOR_ALL = "/v1/roles"
 Answer = tuple[int, str, dict[str, str]]
 
 
@@ -70,7 +73,8 @@ class Matrix:
         if operation.kind is not None:
             sent["Content-Type"] = operation.kind
         answer = await self.client.request(operation.method, path, params=query, headers=sent, **content)
-        if self.things.secret in answer.text and caller.kind != "own":
+        tells = self.things.secret in answer.text and caller.kind != "own"
+        if tells and not (caller.inside and operation.path == LISTED_FOR_ALL):
             self.leaks.append(f"{caller.name}: {operation.id} {path} tells the secret")
         return same(answer)
 
@@ -108,13 +112,15 @@ class Matrix:
         for slot in operation.slots:
             if slot.place == "header" or (caller.kind == "own" and is_agencys(operation, slot)):
                 continue
+            if caller.inside and slot.prefix in OF_ALL:
+                continue
             if not self.filters and slot.prefix == "wsp" and len(operation.of("path")) > 1 and slot.place == "path":
                 continue  # what the path ends in is the caller's own
             requests = [slotted(operation, slot, caller.own, one) for one in (self.things, nobody)]
             answer = await self.pair(caller, operation, slot, requests, 404 if slot.place == "path" else None)
             if slot.place in {"body", "cursor"} and operation.id != "validate_post":
                 self.count(caller, operation, slot, answer[0] >= 400 or '"succeeded":0' in answer[1], answer)
-        if operation.of("path") and caller.kind == "stranger":
+        if operation.of("path") and caller.kind == "stranger" and not (caller.inside and operation.of("path")[-1].prefix in OF_ALL):
             for slot in (operation.of("path")[-1], *operation.of("header")):
                 requests = [slotted(operation, slot, one, one) for one in (self.things, nobody)]
                 await self.pair(caller, operation, slot, requests, 404)
@@ -135,4 +141,4 @@ class Matrix:
 def is_agencys(operation: Operation, slot: Slot) -> bool:
     """Say whether a tenant reaches this by way of any workspace: workspaces themselves, keys, operations, and its lists."""
     inside = any(one.prefix == "wsp" for one in operation.of("path"))
-    return not inside or slot.prefix in {"wsp", "key", "opr", "mem"} or slot.place == "cursor"
+    return not inside or slot.prefix in {"wsp", "key", "opr", "mem", "rol"} or slot.place == "cursor"

@@ -9,7 +9,7 @@ from core.db import Database, Tenant
 from core.ids import encode, new_id
 from tests.media.files import picture
 
-PREFIXES = ("wsp", "acc", "pst", "pub", "ast", "asv", "cns", "key", "opr", "evt", "mem")
+PREFIXES = ("wsp", "acc", "pst", "pub", "ast", "asv", "cns", "key", "opr", "evt", "mem", "rol")
 
 
 @dataclass
@@ -38,6 +38,9 @@ async def furnish(client: httpx2.AsyncClient, workspace: str, account: str | Non
     await client.post(f"{base}/posts", json=wish, headers={"Idempotency-Key": once})
     post = (await client.post(f"{base}/posts", json=wish | {"text": f"{secret} again"})).json()
     key = (await client.post("/v1/api-keys", json={"name": secret, "scopes": ["post:read"]})).json()["id"]
+    made = await client.post("/v1/roles", json={"name": secret, "scope": "workspace", "permissions": ["post:read"]})
+    listed = made if made.status_code == 201 else await client.get("/v1/roles")  # who is bound to workspaces makes none
+    role = made.json()["id"] if listed is made else listed.json()["data"][-1]["id"]
     sheet = f"text,account_ids\n{secret},{account}\n"
     operation = (await client.post(f"{base}/posts/import", content=sheet, headers={"Content-Type": "text/csv"})).json()
     event = (await client.get("/v1/events")).json()["data"][-1]["id"]
@@ -45,6 +48,7 @@ async def furnish(client: httpx2.AsyncClient, workspace: str, account: str | Non
     ids = {
         "wsp": workspace, "acc": account, "pst": post["id"], "pub": post["publications"][0]["id"], "ast": asset["id"],
         "asv": asset["versions"][0]["id"], "cns": session["id"], "key": key, "opr": operation["id"], "evt": event,
+        "rol": role,
     }  # fmt: skip
     return Things(ids, cursor, once, secret)
 
