@@ -14,6 +14,8 @@ from tenants.permissions import Actor
 AUDITED = {
     "create_api_key": "key.create",
     "revoke_api_key": "key.revoke",
+    "update_agency": "agency.update",
+    "transfer_agency": "agency.transfer",
     "create_workspace": "workspace.create",
     "update_workspace": "workspace.update",
     "create_connect_session": "connect_session.create",

@@ -17,6 +17,8 @@ class Permission(StrEnum):
     """`noun:verb`. Scopes of keys are these strings."""
 
     AGENCY_READ = "agency:read"
+    AGENCY_UPDATE = "agency:update"
+    AGENCY_TRANSFER = "agency:transfer"
     ROLE_READ = "role:read"
     ROLE_MANAGE = "role:manage"
     MEMBER_READ = "member:read"
@@ -52,8 +54,6 @@ class Later(StrEnum):
     Whoever makes the resource moves its permissions to `Permission`, and no role changes.
     """
 
-    AGENCY_UPDATE = "agency:update"
-    AGENCY_TRANSFER = "agency:transfer"
     AGENCY_CLOSE = "agency:close"
     APPLICATION_READ = "application:read"
     APPLICATION_MANAGE = "application:manage"
@@ -93,9 +93,10 @@ class Later(StrEnum):
 ALL = frozenset(Permission)
 P, L = Permission, Later
 EVERYTHING: frozenset[Permission | Later] = frozenset((*Permission, *Later))
-OF_THE_OWNER = frozenset({L.AGENCY_TRANSFER, L.AGENCY_CLOSE})
+OF_THE_OWNER: frozenset[Permission | Later] = frozenset({P.AGENCY_TRANSFER, L.AGENCY_CLOSE})
+"""What owners do in person: a key can name it, and not do it."""
 OF_THE_AGENCY: frozenset[Permission | Later] = frozenset({
-    P.AGENCY_READ, P.KEY_READ, P.KEY_MANAGE, P.WORKSPACE_CREATE, L.AGENCY_UPDATE, *OF_THE_OWNER, P.MEMBER_READ, P.MEMBER_MANAGE,
+    P.AGENCY_READ, P.KEY_READ, P.KEY_MANAGE, P.WORKSPACE_CREATE, P.AGENCY_UPDATE, *OF_THE_OWNER, P.MEMBER_READ, P.MEMBER_MANAGE,
     P.ROLE_MANAGE, L.APPLICATION_READ, L.APPLICATION_MANAGE, L.WEBHOOK_READ, L.WEBHOOK_MANAGE, L.BILLING_READ, L.BILLING_MANAGE,
     P.AUDIT_READ,
 })  # fmt: skip

@@ -1,14 +1,20 @@
-"""Who is calling."""
+"""Who is calling; the agency itself, and its handing over."""
 
 from typing import Annotated
 
-from api.dependencies import DB, can
+from fastapi import Response
+
+from api.dependencies import DB, Idem, can
 from api.routing import v1
 from core.db import raw
+from core.wire import encode_known
 from tenants.agencies.models import ApiKey, Workspace
-from tenants.agencies.schemas import AgencyRead, KeyRead, Me, WorkspaceRead
+from tenants.agencies.schemas import AgencyRead, AgencyTransfer, AgencyUpdate, KeyRead, Me, WorkspaceRead
 from tenants.agencies.service import list_workspaces
+from tenants.agencies.service import update_agency as update
+from tenants.audit.entries import Entry, pick
 from tenants.owned import find
+from tenants.people import membership
 from tenants.people.members import read_self
 from tenants.people.schemas import MemberRead
 from tenants.permissions import Actor, Permission
@@ -37,3 +43,28 @@ async def get_me(db: DB, actor: Annotated[Actor, can(Permission.AGENCY_READ)]) -
         permissions=sorted(permission.value for permission in actor.permissions),
         workspaces=[WorkspaceRead.model_validate(row) for row in workspaces],
     )
+
+
+@router.patch("/agency", response_model=AgencyRead, summary="Change the agency")
+async def update_agency(
+    db: DB, actor: Annotated[Actor, can(Permission.AGENCY_UPDATE)], idem: Idem, body: AgencyUpdate
+) -> Response:  # fmt: skip
+    """Give the agency another name. Test data are an agency of their own, which has its own."""
+    before = {"name": actor.agency_name}
+    if body.name is None:
+        return await idem.respond(AgencyRead(id=actor.agency_id, name=actor.agency_name), None)
+    row = await update(db, actor, body.name)
+    return await idem.respond(AgencyRead.model_validate(row), Entry("agency", row.id, None, before, pick("agency", row)))
+
+
+@router.post("/agency/transfer", response_model=MemberRead, summary="Hand the agency over")
+async def transfer_agency(
+    db: DB, actor: Annotated[Actor, can(Permission.AGENCY_TRANSFER)], idem: Idem, body: AgencyTransfer
+) -> Response:  # fmt: skip
+    """Make a member an owner in your place. You are an admin from this answer on, which shows the new owner.
+
+    Only an owner in person can: no key, whatever it holds.
+    """
+    owner = await membership.hand_over(raw(db), actor, body.member_id)
+    before, after = ({"owner": encode_known("member", id)} for id in (actor.member_id, owner.id) if id is not None)
+    return await idem.respond(owner, Entry("agency", actor.agency_id, None, before, after))

@@ -18,7 +18,7 @@ depends_on = None
 AGENCY = ("owner", "admin", "billing", "member")
 WORKSPACE = ("manager", "content", "design", "ads", "community", "analyst", "client", "viewer")
 HOLDERS = (("members", AGENCY), ("workspace_members", WORKSPACE))
-NEW = ("role:read", "role:manage")
+NEW = ("agency:update", "role:read", "role:manage")
 ALL_BEFORE = (
     "agency:read", "member:read", "member:manage", "member:assign", "key:read", "key:manage", "network:read", "workspace:read",
     "workspace:create", "workspace:update", "account:read", "account:connect", "account:manage", "media:read", "media:create",

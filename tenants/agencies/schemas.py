@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from core.wire import AgencyId, Input, Instant, KeyId, Name, Output, Patch, WorkspaceId
+from core.wire import AgencyId, Input, Instant, KeyId, MemberId, Name, Output, Patch, WorkspaceId
 from core.zones import is_zone
 from tenants.people.schemas import MemberRead
 from tenants.permissions import Permission
@@ -100,6 +100,18 @@ class Me(Output):
     livemode: bool
     permissions: list[str]
     workspaces: list[WorkspaceRead]
+
+
+class AgencyUpdate(Patch):
+    """Changes to the agency, as a JSON merge patch."""
+
+    name: Name | None = None
+
+
+class AgencyTransfer(Input):
+    """To whom the agency is handed over."""
+
+    member_id: MemberId = Field(description="A member, who becomes an owner.")
 
 
 class AgencyRead(Output):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlmodel import col
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from core import duties
@@ -67,6 +67,20 @@ async def create_agency(session: AsyncSession, ring: KeyRing, name: str, now: da
         await duties.put(raw(session), SEALING, agency_id, [(agency_id, now, None)], now)
         texts.append(key)
     return NewAgency(live_id, test_id, *texts)
+
+
+async def update_agency(session: AsyncSession, actor: Actor, name: str) -> Agency:
+    """Give the agency another name. A caller that is bound to workspaces changes nothing about it."""
+    if actor.workspace_ids is not None:
+        raise PermissionDenied(
+            "A caller that is bound to workspaces changes nothing about the agency.",
+            required_permission=Permission.AGENCY_UPDATE.value,
+        )
+    row = (await session.exec(select(Agency).where(Agency.id == actor.agency_id).with_for_update())).one()
+    row.name = name
+    session.add(row)
+    await session.flush()
+    return row
 
 
 async def create_workspace(session: AsyncSession, actor: Actor, wish: WorkspaceCreate, now: datetime) -> Workspace:

@@ -7,7 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from core.db import Bare
-from core.errors import Conflict, Missing, PermissionDenied
+from core.errors import Conflict, Fault, InvalidInput, Missing, PermissionDenied
 from tenants.people.members import ROOMS, member_of, read_member
 from tenants.people.roles import END_KEYS, agency_role, named, stored, wanted_role, workspace_role
 from tenants.people.schemas import MemberRead, RoomRole
@@ -107,6 +107,26 @@ async def change_role(
     if lost(before, role):
         await db.execute(END_KEYS, actor.agency_id, [member_id], now)
     return named(before), await get_member(db, actor, member_id)
+
+
+async def hand_over(db: Bare, actor: Actor, member_id: UUID) -> MemberRead:
+    """Make a member an owner and the caller, who is one, an admin: both or neither. Returns the new owner.
+
+    Raises PermissionDenied for who is no owner in person, InvalidInput (no such member), Conflict for who is an owner already.
+    """
+    owners = [row["id"] for row in await db.fetch(OWNERS, actor.agency_id)]
+    if actor.member_id not in owners:
+        detail = "Only an owner in person hands the agency over."
+        raise PermissionDenied(detail, required_permission=Permission.AGENCY_TRANSFER.value)
+    try:
+        await _find(db, actor, member_id, lock=True)
+    except Missing as error:
+        raise InvalidInput(faults=[Fault("/member_id", "not_found", "There is no such member.")]) from error
+    if member_id in owners:
+        raise Conflict("This member is an owner already.")
+    await db.execute(ROLE, actor.agency_id, member_id, *stored(AgencyRole.OWNER))
+    await db.execute(ROLE, actor.agency_id, actor.member_id, *stored(AgencyRole.ADMIN))
+    return await read_member(db, actor.agency_id, member_id)
 
 
 async def _lock(db: Bare, actor: Actor, member_id: UUID) -> tuple[list[UUID], AgencyRole | CustomRole]:

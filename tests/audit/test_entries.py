@@ -14,7 +14,7 @@ from tenants.permissions import Permission
 from tests.conftest import Platform, TestAgency, client_of
 from tests.media.files import picture
 from tests.people.people import join, make_person, signed_in
-from tests.walls.slots import Operation, operations
+from tests.walls.slots import IN_PERSON, Operation, operations
 
 SAFE = {"GET", "HEAD"}
 NOT_AUDITED = {"validate_post": "It stores nothing: what would become of a post is judged and told."}
@@ -69,6 +69,7 @@ class Doer:
 
 
 async def _agency(doer: Doer) -> None:
+    await doer.do("update_agency", {"name": "Another name"})
     own, doer.ids["wsp"] = doer.ids["wsp"], (await doer.do("create_workspace", {"name": "w", "time_zone": "UTC"}))["id"]
     await doer.do("update_workspace", {"name": "v"})
     doer.ids["wsp"] = own
@@ -142,7 +143,7 @@ async def test_each_operation_that_changes_something_leaves_exactly_one_entry(pl
         await _publications(doer, platform, await _posts(doer))
         await doer.do("disconnect_account")
         await _members(doer, platform)
-        assert set(doer.done) == set(AUDITED)
+        assert set(doer.done) == set(AUDITED) - IN_PERSON
 
 
 async def test_an_entry_of_a_person_names_the_member_and_both_roles(app: FastAPI, database: Database, agency: TestAgency) -> None:

@@ -13,8 +13,11 @@ OWN_BODIES: dict[str, Any] = {
     "upload_media": {"url": "http://127.0.0.1:9/a.png"},
     "import_posts": "text,account_ids\nx,{acc}\n",
     "schedule_post": {"schedule": "now"},
+    "transfer_agency": {"member_id": "mem_" + "0" * 26},
 }
-"""Bodies that are not made of the document: an address that nobody serves, a sheet, and a time that does not pass."""
+"""Bodies that are not made of the document: an address that nobody serves, a sheet, a time that does not pass, nobody."""
+IN_PERSON = frozenset({"transfer_agency"})
+"""What an owner does in person, and no key: tests/people."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from tests.conftest import MakeAgency, Platform, TestAgency, client_of
 from tests.walls import callers
 from tests.walls.callers import Caller
 from tests.walls.matrix import Matrix
-from tests.walls.slots import Operation, operations
+from tests.walls.slots import IN_PERSON, Operation, operations
 from tests.walls.things import PREFIXES, Things, furnish, never
 
 ALONE = ("filters alone", "row-level security alone")
@@ -172,6 +172,8 @@ async def test_the_owner_reaches_every_slot_that_the_matrix_tries(scene: Scene, 
     known = reversed(operations(scene.app.openapi()))  # a post, which ends its publications, is deleted last
     async with client_of(scene.app, scene.victim.key) as client:
         for operation in sorted(known, key=lambda one: order.index(one.method)):
+            if operation.id in IN_PERSON:
+                continue
             assert {slot.prefix for slot in operation.slots} <= {"", *PREFIXES}, f"no fixture for {operation.id}"
             path, body = operation.fill(scene.things.ids), operation.body(scene.things.ids)
             sent = {"content": body} if operation.kind == "text/csv" else {"json": body}
