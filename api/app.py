@@ -23,6 +23,7 @@ from api.v1 import (
     audit,
     bulk,
     connect_sessions,
+    email,
     events,
     keys,
     media,
@@ -32,6 +33,7 @@ from api.v1 import (
     posts,
     publications,
     roles,
+    second_factors,
     sessions,
     workspaces,
 )
@@ -42,6 +44,7 @@ from core.store import open_store
 from core.windows import shared
 from networks import connectors
 from networks.client import Client
+from tenants.people.house import House
 from tenants.people.passwords import Passwords
 
 V1 = (
@@ -60,6 +63,8 @@ V1 = (
     members,
     roles,
     sessions,
+    second_factors,
+    email,
     audit,
 )
 """In the order in which they are asked for: routes are matched one after another."""
@@ -84,6 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.store = open_store(settings)
         app.state.passwords = Passwords()
         app.state.ring = KeyRing(settings.encryption_keys.get_secret_value())
+        app.state.house = House.of(settings, app.state.ring)
         async with AsyncExitStack() as running:
             if settings.effective_redis_url is not None:
                 await running.enter_async_context(shared(app.state.rate_limits.windows, settings.effective_redis_url))

@@ -5,6 +5,7 @@ give no `__Host-` cookie, it is `sid` without Secure; production has no such way
 """
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -21,10 +22,14 @@ from core.ids import decode
 from core.settings import Settings
 from core.wire import PREFIXES
 from tenants.people.members import PresentedMember, choose_agency
-from tenants.people.sessions import ABSOLUTE, PresentedSession, SignedIn, find_session, read_session, revoke_session
+from tenants.people.service import Place
+from tenants.people.sessions import ABSOLUTE, ACTIVE, HALF, PresentedSession, SignedIn, find_session, read_session, revoke_session
+from tenants.people.tries import DEVICE_FOR, Devices
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 AGENCY_HEADER = "octavo-agency"
+ADDRESS_LENGTH_MAX = 45
+"""Of an IPv6 address that embeds an IPv4 one (INET6_ADDRSTRLEN of POSIX, without its NUL)."""
 scheme = APIKeyCookie(name="__Host-sid", scheme_name="Session", auto_error=False)
 
 
@@ -65,6 +70,30 @@ def set_cookie(response: Response, settings: Settings, text: str) -> None:
     )
 
 
+def _device_cookie(settings: Settings) -> str:
+    return "device" if is_plain(settings) else "__Host-device"
+
+
+def place_of(request: Request) -> Place:
+    """From where a request comes, for who signs in by it."""
+    address = request.client.host[:ADDRESS_LENGTH_MAX] if request.client else None
+    device = request.cookies.get(_device_cookie(request.app.state.settings), "")
+    return Place(address, request.headers.get("user-agent", ""), device)
+
+
+def remember_device(response: Response, settings: Settings, user_id: UUID) -> None:
+    """Let the browser show for a year that this person has signed in with it. It opens nothing (tenants/people/tries.py)."""
+    response.set_cookie(
+        _device_cookie(settings),
+        Devices(settings.secret.get_secret_value()).write(user_id),
+        max_age=int(DEVICE_FOR.total_seconds()),
+        path="/",
+        secure=not is_plain(settings),
+        httponly=True,
+        samesite="lax",
+    )
+
+
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}".lower()
@@ -98,8 +127,8 @@ def has_session(request: Request) -> bool:
     return "authorization" not in request.headers and cookie_name(request.app.state.settings) in request.cookies
 
 
-async def own(request: Request, _: Annotated[Any, Depends(scheme)]) -> AsyncIterator[Own]:
-    """One transaction of a person's own; it commits before the answer is sent. Raises Unauthenticated, also for keys."""
+@asynccontextmanager
+async def _opened(request: Request, state: str = ACTIVE) -> AsyncIterator[Own]:
     limits: RateLimits = request.app.state.rate_limits
     limits.let_strangers(request.scope)
     try:
@@ -107,13 +136,43 @@ async def own(request: Request, _: Annotated[Any, Depends(scheme)]) -> AsyncIter
             raise Unauthenticated
         presented = _present(request)
         async with request.app.state.database.connection(Person(presented.user_id)) as db:
-            signed_in = await find_session(db, presented, now())
+            signed_in = await find_session(db, presented, now(), state)
             limits.admit_person(request.scope, presented.hash)
             yield Own(signed_in, db)
     except Unauthenticated as error:
         if type(error) is Unauthenticated:
             limits.refuse(request.scope)
         raise
+
+
+async def own(request: Request, _: Annotated[Any, Depends(scheme)]) -> AsyncIterator[Own]:
+    """One transaction of a person's own; it commits before the answer is sent. Raises Unauthenticated, also for keys."""
+    async with _opened(request) as opened:
+        yield opened
+
+
+async def own_apart(request: Request, _: Annotated[Any, Depends(scheme)]) -> SignedIn:
+    """Who is signed in, for a route whose transactions are its own: that hashes, or counts what it refuses."""
+    async with _opened(request) as opened:
+        return opened.signed_in
+
+
+async def waiting(request: Request, _: Annotated[Any, Depends(scheme)]) -> SignedIn:
+    """Whose session waits for the second factor. Raises Unauthenticated for a whole one too."""
+    async with _opened(request, HALF) as opened:
+        return opened.signed_in
+
+
+async def perhaps_signed_in(request: Request) -> SignedIn | None:
+    """Who is signed in, or half; None: nobody. Counts nothing and refuses nothing."""
+    if not has_session(request):
+        return None
+    for state in (ACTIVE, HALF):
+        with suppress(Unauthenticated):
+            presented = read_session(request.cookies.get(cookie_name(request.app.state.settings), ""))
+            async with request.app.state.database.connection(Person(presented.user_id)) as db:
+                return await find_session(db, presented, now(), state)
+    return None
 
 
 async def end_session(request: Request) -> None:
@@ -151,3 +210,5 @@ def named(resource: str, text: str | None) -> UUID | None:
 
 
 Signed = Annotated[Own, Depends(own, scope="function")]
+SignedApart = Annotated[SignedIn, Depends(own_apart)]
+Waiting = Annotated[SignedIn, Depends(waiting)]

@@ -41,6 +41,7 @@ PREFIXES = {
     "role": "rol",
     "invitation": "inv",
     "session": "ses",
+    "passkey": "psk",
     "audit_entry": "aud",
 }
 """Resource -> prefix of its ids on the wire (product.md, section 2)."""
@@ -146,6 +147,7 @@ MemberId = id_type("member")
 RoleId = id_type("role")
 InvitationId = id_type("invitation")
 SessionId = id_type("session")
+PasskeyId = id_type("passkey")
 AuditEntryId = id_type("audit_entry")
 
 

@@ -132,3 +132,28 @@ def append_only_wall(table: str, *, workspace: str | None = None) -> list[str]:
         f"create policy tenant on {table} to {APP_ROLE} using ({seen}) with check ({written})",
         f"grant select, insert on {table} to {APP_ROLE}",
     ]
+
+
+def credential_walls() -> list[str]:
+    """Statements that close what people sign in with: seen by the person alone.
+
+    Wrong passwords are counted by e-mail, also of those that nobody has; each is seen by who gives it to sign in. What
+    nobody has touched for 90 days is swept away by whoever comes, and not read for it.
+    """
+    statements = []
+    for table in ("user_keys", "mail_links", "totp_factors", "recovery_codes", "passkeys", "factor_tries"):
+        statements += [
+            f"alter table {table} enable row level security",
+            f"alter table {table} force row level security",
+            f"create policy person on {table} to {APP_ROLE} using (user_id = {OWN}) with check (user_id = {OWN})",
+            f"grant select, insert, update, delete on {table} to {APP_ROLE}",
+        ]
+    tried = "account = (select sha256(convert_to(nullif(current_setting('app.login', true), ''), 'UTF8')))"
+    return [
+        *statements,
+        "alter table password_tries enable row level security",
+        "alter table password_tries force row level security",
+        f"create policy person on password_tries to {APP_ROLE} using ({tried}) with check ({tried})",
+        f"create policy old on password_tries for delete to {APP_ROLE} using (last_at < now() - interval '90 days')",
+        f"grant select, insert, update, delete on password_tries to {APP_ROLE}",
+    ]

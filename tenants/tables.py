@@ -14,6 +14,7 @@ from tenants.invitations.models import Invitation
 from tenants.mail.models import Mail
 from tenants.media.models import Asset, AssetVersion
 from tenants.operations.models import Operation
+from tenants.people.credentials import FactorTries, MailLink, Passkey, PasswordTries, RecoveryCode, TotpFactor, UserKey
 from tenants.people.models import Member, Password, PersonSession, RoleRow, User, WorkspaceMember
 from tenants.posts.models import Attempt, Post, PostFindings, Publication, Variant
 from tenants.sandbox.models import SandboxPost, SandboxProfile
@@ -33,21 +34,28 @@ __all__ = [
     "Connection",
     "Duty",
     "Event",
+    "FactorTries",
     "Heartbeat",
     "IdempotencyRecord",
     "Invitation",
     "Mail",
+    "MailLink",
     "Member",
     "Operation",
+    "Passkey",
     "Password",
+    "PasswordTries",
     "PersonSession",
     "Post",
     "PostFindings",
     "Publication",
+    "RecoveryCode",
     "RoleRow",
     "SandboxPost",
     "SandboxProfile",
+    "TotpFactor",
     "User",
+    "UserKey",
     "Variant",
     "Workspace",
     "WorkspaceMember",

@@ -36,6 +36,8 @@ EXPIRED = (
     "delete from operations where agency_id = $1 and id in (select id from operations"
     " where agency_id = $1 and expires_at < now() limit $2)",
 )
+SWEEP_TRIES = "delete from password_tries"
+"""Of no agency: the policy `old` lets go what nobody has touched for 90 days, and nothing else is seen here."""
 FORGOTTEN = """
 select d.id, coalesce(d.next_at, d.due_at, now()) due_at, d.account_id from publications d
 where d.agency_id = $1 and d.state in ('scheduled', 'retry_wait', 'claimed', 'preparing', 'publishing', 'outcome_unknown',
@@ -61,6 +63,7 @@ async def run(context: Context, agency_id: UUID, claimed: list[Claimed]) -> None
             pass
     async with context.database.connection(Tenant(agency_id)) as db:
         await _mend(db, agency_id)
+        await db.execute(SWEEP_TRIES)
         await duties.postpone(db, KIND, [(row["subject_id"], row["fence"], now() + EVERY) for row in started])
 
 

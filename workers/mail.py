@@ -12,11 +12,14 @@ from uuid import UUID
 
 from core import duties
 from core.clock import now
-from core.db import Tenant
+from core.db import Bare, Person, Tenant
 from core.duties import Claimed
 from core.mail import DEADLINE_S, Away, Letter, Refused, deliver, write
 from tenants.mail.service import KIND, Wish, end_mail, find_mail, forget_mail
 from tenants.mail.texts import compose, spoken
+from tenants.people.house import House
+from tenants.people.links import RESET
+from tenants.people.resets import CLOSED, prepare_closing, prepare_reset
 from workers.context import Context
 
 log = logging.getLogger("octavo.mail")
@@ -26,8 +29,8 @@ DELAYS_S = (10, 60, 300, 900, 3_600)
 """Between tries; the last one again and again."""
 GIVE_UP = timedelta(hours=12)
 """What people wait for is of no use to them later."""
-Prepare = Callable[[Context, UUID, Wish], Awaitable[Wish | None]]
-PREPARE: dict[str, Prepare] = {}
+Prepare = Callable[[Bare, House, UUID, Wish, datetime], Awaitable[Wish | None]]
+PREPARE: dict[str, Prepare] = {RESET: prepare_reset, CLOSED: prepare_closing}
 """Template -> what makes its facts when it is sent, or says that nobody gets it."""
 
 
@@ -59,8 +62,7 @@ async def _send(context: Context, agency_id: UUID, row: Claimed) -> None:
         await _end(context, duty, "", "")
         return
     wish, written_at = found
-    prepare = PREPARE.get(wish.template)
-    wanted = wish if prepare is None else await prepare(context, id, wish)
+    wanted = await _prepared(context, id, wish)
     if wanted is None:
         await _end(context, duty, "", "")
         return
@@ -73,6 +75,15 @@ async def _send(context: Context, agency_id: UUID, row: Claimed) -> None:
         await _come_again(context, duty, begun, written_at, error.reason)
     else:
         await _end(context, duty, "", "")
+
+
+async def _prepared(context: Context, id: UUID, wish: Wish) -> Wish | None:
+    """Complete a mail whose request did not look whether there is anybody to get it."""
+    prepare = PREPARE.get(wish.template)
+    if prepare is None:
+        return wish
+    async with context.database.connection(Person()) as db:
+        return await prepare(db, House.of(context.settings, context.ring), id, wish, now())
 
 
 async def _hand_over(context: Context, id: UUID, wish: Wish) -> None:

@@ -30,8 +30,13 @@ REFUSALS: dict[int, Refusal] = {
             "invalid_if_match", "key_in_query", "agency_required",
         ),
     ),
-    401: Refusal("There is no valid key.", ("unauthenticated", "sign_in_failed"), (*EVERY, "WWW-Authenticate")),
-    403: Refusal("The key may not do this.", ("permission_denied", "cross_site_request")),
+    401: Refusal(
+        "There is no valid key.", ("unauthenticated", "sign_in_failed", "second_factor_needed"), (*EVERY, "WWW-Authenticate")
+    ),
+    403: Refusal(
+        "The key may not do this.",
+        ("permission_denied", "cross_site_request", "second_factor_required", "reauthentication_required"),
+    ),
     404: Refusal("It is not there, or not yours: the same answer for both.", ("not_found",)),
     405: Refusal("The method is not allowed here.", ("method_not_allowed",)),
     408: Refusal("The body did not arrive in time.", ("request_timeout",)),
@@ -40,7 +45,7 @@ REFUSALS: dict[int, Refusal] = {
         (
             "state_conflict", "idempotency_in_flight", "publish_in_progress", "different_account", "account_exists",
             "external_ref_exists", "duplicate_content", "bulk_rolled_back", "connect_state_invalid", "resource_in_use",
-            "last_owner",
+            "last_owner", "email_taken",
         ),
         EVERY + LATER,
     ),
@@ -57,11 +62,13 @@ REFUSALS: dict[int, Refusal] = {
             "validation_failed", "unknown_field", "invalid_unicode", "invalid_character", "idempotency_mismatch",
             "sandbox_needs_test_mode", "network_needs_live_mode", "network_rejected", "url_not_allowed", "url_unreachable",
             "nothing_to_publish", "post_invalid", "in_the_past", "too_far_ahead", "unknown_time_zone", "naive_instant",
-            "account_not_usable", "media_invalid", "image_too_large",
+            "account_not_usable", "media_invalid", "image_too_large", "link_invalid", "passkey_invalid",
         ),
     ),
     428: Refusal("`If-Match` is missing.", ("precondition_required",)),
-    429: Refusal("There were too many requests; `violated_policies` names the limits.", ("rate_limited",), EVERY + LATER),
+    429: Refusal(
+        "There were too many requests; `violated_policies` names the limits.", ("rate_limited", "password_closed"), EVERY + LATER
+    ),
     500: Refusal("Something failed on our side.", ("internal_error",), ("Request-Id",)),
     503: Refusal("Try again in a moment.", ("unavailable", "deadline_exceeded", "network_unavailable"), (*EVERY, *LATER)),
 }  # fmt: skip

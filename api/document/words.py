@@ -88,6 +88,7 @@ WORDS: dict[str, tuple[str, Any]] = {
     "operation_id": ("Id of the operation.", NOTHING),
     "options": ("What only this network knows, by name.", {}),
     "outcome": ("How it ended. The set is open.", "published"),
+    "passkey_id": ("Id of the passkey.", NOTHING),
     "permissions": ("What it may do.", ["post:read", "post:create"]),
     "pointer": ("JSON pointer into the body, or `?name` for a query parameter.", "/text"),
     "post_id": ("Id of the post.", NOTHING),

@@ -5,13 +5,12 @@ from typing import Annotated
 from fastapi import Path, Request, Response
 
 from api import signing_in
-from api.rate_limits import RateLimits
 from api.routing import v1
-from api.signed_in import Signed, refuse_other_sites, set_cookie
+from api.signed_in import Signed, SignedApart, Waiting, refuse_other_sites, set_cookie
 from core.clock import now
 from core.wire import SessionId, encode_known
 from tenants.people import service, sessions
-from tenants.people.passwords import Passwords
+from tenants.people.credential_schemas import PasskeyGiven, SecondFactor
 from tenants.people.schemas import (
     AgencyOfPerson,
     PasswordChange,
@@ -21,26 +20,51 @@ from tenants.people.schemas import (
     SessionRead,
     SignIn,
 )
+from tenants.people.sessions import ACTIVE, HALF
 
 router = v1("People")
+
+
+def _begun(request: Request, response: Response, begun: service.Begun) -> SessionCreated:
+    """Write the answer of a session that has begun, and its cookie."""
+    person, half = begun.person, bool(begun.factors)
+    signing_in.give_session(request, response, begun)
+    response.headers["Location"] = f"/v1/sessions/{encode_known('session', begun.session_id)}"
+    return SessionCreated(
+        id=begun.session_id,
+        state=HALF if half else ACTIVE,
+        second_factors=begun.factors,
+        person=PersonRead(id=person["id"], name=person["name"], email=person["email"]),
+        agencies=[AgencyOfPerson(id=row["id"], name=row["name"], livemode=row["livemode"]) for row in begun.agencies],
+        expires_at=begun.begun_at + (sessions.HALF_FOR if half else sessions.ABSOLUTE),
+    )
 
 
 @router.post("/sessions", status_code=201, response_model=SessionCreated, summary="Sign in")
 async def sign_in(request: Request, response: Response, body: SignIn) -> SessionCreated:
     """Sign in by e-mail and password. The session is in the cookie of the answer, and nowhere else.
 
-    A wrong password and an e-mail that nobody has are answered alike, and as late.
+    A wrong password and an e-mail that nobody has are answered alike, and as late. Of who has a second factor the session is
+    `second_factor_needed`, and can do nothing until it is completed.
     """
     refuse_other_sites(request, proof=False)
-    begun = await signing_in.by_password(request, body)
-    set_cookie(response, request.app.state.settings, begun.text)
-    response.headers["Location"] = f"/v1/sessions/{encode_known('session', begun.session_id)}"
-    return SessionCreated(
-        id=begun.session_id,
-        person=PersonRead(**{name: begun.person[name] for name in ("id", "name", "email")}),
-        agencies=[AgencyOfPerson(id=row["id"], name=row["name"], livemode=row["livemode"]) for row in begun.agencies],
-        expires_at=begun.begun_at + sessions.ABSOLUTE,
-    )
+    return _begun(request, response, await signing_in.by_password(request, body))
+
+
+@router.post("/sessions/second-factor", status_code=201, response_model=SessionCreated, summary="Complete a sign-in")
+async def complete_sign_in(request: Request, response: Response, waiting: Waiting, body: SecondFactor) -> SessionCreated:
+    """Give the second factor. The session that waited ends, and another begins under another cookie.
+
+    After a few wrong codes there is a pause, which doubles.
+    """
+    return _begun(request, response, await signing_in.by_second_factor(request, waiting, body))
+
+
+@router.post("/sessions/passkey", status_code=201, response_model=SessionCreated, summary="Sign in by a passkey")
+async def sign_in_by_passkey(request: Request, response: Response, body: PasskeyGiven) -> SessionCreated:
+    """Sign in by a passkey alone, which has asked who uses it: without e-mail and password."""
+    refuse_other_sites(request, proof=False)
+    return _begun(request, response, await signing_in.by_passkey(request, body.passkey))
 
 
 @router.get("/sessions", response_model=SessionList, summary="List the own sessions")
@@ -77,14 +101,10 @@ async def revoke_session(own: Signed, session_id: Annotated[SessionId, Path()]) 
 
 
 @router.put("/me/password", status_code=204, summary="Change the own password")
-async def change_password(own: Signed, request: Request, body: PasswordChange) -> Response:
+async def change_password(signed: SignedApart, request: Request, body: PasswordChange) -> Response:
     """Change the password. Every other session of this person ends with it, and this one goes on under a new cookie."""
-    limits: RateLimits = request.app.state.rate_limits
-    passwords: Passwords = request.app.state.passwords
-    limits.try_password(request.scope, own.signed_in.email)
     current, new = body.current_password.get_secret_value(), body.new_password.get_secret_value()
-    text = await service.change_password(own.db, passwords, own.signed_in, current, new, now())
-    limits.password_was_right(request.scope, own.signed_in.email)
+    text = await signing_in.change_password(request, signed, current, new)
     response = Response(status_code=204)
     set_cookie(response, request.app.state.settings, text)
     return response

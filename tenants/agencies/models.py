@@ -22,6 +22,7 @@ class Agency(SQLModel, table=True):
     name: str
     livemode: bool
     live_agency_id: UUID | None = Field(default=None, foreign_key="agencies.id", unique=True)
+    second_factor_required: bool = Field(default=False)
     created_at: datetime = instant(default_now=True)
 
 

@@ -56,6 +56,7 @@ class PersonSession(SQLModel, table=True):
     __tablename__ = "sessions"
     __table_args__ = (
         CheckConstraint("octet_length(hash) = 32", name="hash"),
+        CheckConstraint("state in ('second_factor_needed', 'active')", name="state"),
         Index("uq_sessions_hash", "user_id", "hash", unique=True),
     )
 
@@ -64,6 +65,8 @@ class PersonSession(SQLModel, table=True):
     hash: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     address: str | None = Field(default=None)
     user_agent: str = Field(default="")
+    state: str = Field(default="active")
+    authenticated_at: datetime | None = instant(nullable=True)
     last_seen_at: datetime = instant(default_now=True)
     revoked_at: datetime | None = instant(nullable=True)
     created_at: datetime = instant(default_now=True)

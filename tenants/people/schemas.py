@@ -85,8 +85,17 @@ class SessionCreated(Output):
     """A session that has begun. What opens it is in the cookie alone."""
 
     id: SessionId
+    state: str = Field(
+        description="`active`, or `second_factor_needed`: then it can be completed, and nothing else. The set is open.",
+        examples=["active"],
+    )
+    second_factors: list[str] = Field(
+        max_length=10, description="What completes it: `totp`, `passkey`, `recovery_code`. The set is open.", examples=[[]]
+    )
     person: PersonRead = Field(description="Who has signed in.")
-    agencies: list[AgencyOfPerson] = Field(max_length=AGENCIES_SHOWN_MAX, description="The agencies of this person.")
+    agencies: list[AgencyOfPerson] = Field(
+        max_length=AGENCIES_SHOWN_MAX, description="The agencies of this person, once it is active."
+    )
     expires_at: Instant
 
 

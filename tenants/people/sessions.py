@@ -11,7 +11,7 @@ from uuid import UUID
 
 from core.crypto import hash_key
 from core.db import Bare, Row
-from core.errors import Missing, Unauthenticated
+from core.errors import Missing, PermissionDenied, Unauthenticated
 from core.ids import ALPHABET, SUFFIX_LENGTH, decode_suffix, new_id, suffix
 
 SECRET_LENGTH = 43
@@ -27,27 +27,55 @@ SESSIONS_MAX = 50
 """Of one person at a time; one more ends the oldest."""
 USER_AGENT_LENGTH_MAX = 200
 
+ACTIVE, HALF = "active", "second_factor_needed"
+HALF_FOR = timedelta(minutes=10)
+"""How long a session waits for the second factor."""
+RECENT = timedelta(minutes=10)
+"""How old a password or a second factor may be to change what one signs in by."""
+
 ALIVE = "revoked_at is null and last_seen_at > $2 and created_at > $3"
-LOOK_UP = """
-select s.id, s.last_seen_at, u.id user_id, u.email, u.name, u.locale
+FACTORS = """(exists (select from totp_factors f where f.user_id = $1 and f.confirmed_at is not null)
+  or exists (select from passkeys p where p.user_id = $1))"""
+LOOK_UP = f"""
+select s.id, s.last_seen_at, s.state, s.created_at, s.authenticated_at, u.id user_id, u.email, u.name, u.locale,
+  {FACTORS} has_second_factor
 from sessions s join users u on u.id = s.user_id
 where s.user_id = $1 and s.revoked_at is null and s.last_seen_at > $2 and s.created_at > $3 and s.hash = $4
 """
 TOUCH = "update sessions set last_seen_at = $3 where user_id = $1 and id = $2"
 SWEEP = "delete from sessions where user_id = $1 and (revoked_at < $2 or last_seen_at < $2)"
 INSERT = """
-insert into sessions (user_id, id, hash, address, user_agent, last_seen_at, created_at) values ($1, $2, $3, $4, $5, $6, $6)
+insert into sessions (user_id, id, hash, address, user_agent, last_seen_at, created_at, state, authenticated_at)
+values ($1, $2, $3, $4, $5, $6, $6, $7, $6)
 """
 CROWD_OUT = f"""
 update sessions set revoked_at = $4 where user_id = $1 and id in (
   select id from sessions where user_id = $1 and {ALIVE} order by created_at desc, id desc offset $5)
 """
 LIST = f"""
-select id, address, user_agent, created_at, last_seen_at from sessions where user_id = $1 and {ALIVE} order by id desc
+select id, address, user_agent, created_at, last_seen_at from sessions
+where user_id = $1 and {ALIVE} and state = 'active' order by id desc
 """
 REVOKE = f"update sessions set revoked_at = $5 where user_id = $1 and {ALIVE} and id = $4 returning id"
 REVOKE_OTHERS = "update sessions set revoked_at = $3 where user_id = $1 and id <> $2 and revoked_at is null"
 RENEW = "update sessions set hash = $3 where user_id = $1 and id = $2"
+REVOKE_ALL = "update sessions set revoked_at = $2 where user_id = $1 and revoked_at is null"
+CONFIRM = "update sessions set authenticated_at = $3 where user_id = $1 and id = $2"
+SEEN_FROM = """
+select exists (select from sessions where user_id = $1 and address = $2 and state = 'active' and created_at > $3) known
+"""
+
+
+class SecondFactorNeeded(Unauthenticated):
+    """The password was right, and the second factor has not come yet."""
+
+    code = "second_factor_needed"
+
+
+class ReauthenticationRequired(PermissionDenied):
+    """What one signs in by is changed by who has just shown that it is him."""
+
+    code = "reauthentication_required"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +95,8 @@ class SignedIn:
     email: str
     name: str
     locale: str
+    has_second_factor: bool = False
+    authenticated_at: datetime | None = None
 
 
 def write_session(user_id: UUID) -> str:
@@ -88,21 +118,31 @@ def _alive(now: datetime) -> tuple[datetime, datetime]:
     return now - IDLE, now - ABSOLUTE
 
 
-async def find_session(db: Bare, presented: PresentedSession, now: datetime) -> SignedIn:
-    """Look the session up, and note that it was seen. Raises Unauthenticated for unknown, ended and revoked ones alike."""
+async def find_session(db: Bare, presented: PresentedSession, now: datetime, state: str = ACTIVE) -> SignedIn:
+    """Look the session up, and note that it was seen. Raises Unauthenticated for unknown, ended and revoked ones alike.
+
+    A session that waits for the second factor opens nothing but what asks for that `state`. Raises SecondFactorNeeded.
+    """
     row = await db.fetchrow(LOOK_UP, presented.user_id, *_alive(now), presented.hash)
-    if row is None:
+    if row is None or (row["state"] == HALF and row["created_at"] < now - HALF_FOR):
         raise Unauthenticated
+    if row["state"] != state:
+        raise SecondFactorNeeded if row["state"] == HALF else Unauthenticated
     if row["last_seen_at"] < now - SEEN_STEP:
         await db.execute(TOUCH, presented.user_id, row["id"], now)
-    return SignedIn(row["user_id"], row["id"], row["email"], row["name"], row["locale"])
+    return SignedIn(
+        row["user_id"], row["id"], row["email"], row["name"], row["locale"], row["has_second_factor"],
+        row["authenticated_at"],
+    )  # fmt: skip
 
 
-async def begin_session(db: Bare, user_id: UUID, address: str | None, user_agent: str, now: datetime) -> tuple[UUID, str]:
+async def begin_session(
+    db: Bare, user_id: UUID, address: str | None, user_agent: str, now: datetime, state: str = ACTIVE
+) -> tuple[UUID, str]:
     """Begin a session. Returns its id and the text for the cookie, which is stored nowhere."""
     text, id = write_session(user_id), new_id()
     await db.execute(SWEEP, user_id, now - KEPT)
-    await db.execute(INSERT, user_id, id, hash_key(text), address, user_agent[:USER_AGENT_LENGTH_MAX], now)
+    await db.execute(INSERT, user_id, id, hash_key(text), address, user_agent[:USER_AGENT_LENGTH_MAX], now, state)
     await db.execute(CROWD_OUT, user_id, *_alive(now), now, SESSIONS_MAX)
     return id, text
 
@@ -125,3 +165,24 @@ async def keep_only(db: Bare, signed: SignedIn, now: datetime) -> str:
     await db.execute(REVOKE_OTHERS, signed.user_id, signed.session_id, now)
     await db.execute(RENEW, signed.user_id, signed.session_id, hash_key(text))
     return text
+
+
+async def end_all(db: Bare, user_id: UUID, now: datetime) -> None:
+    """End every session of a person."""
+    await db.execute(REVOKE_ALL, user_id, now)
+
+
+async def was_seen_from(db: Bare, user_id: UUID, address: str | None, now: datetime) -> bool:
+    """Say whether the person has signed in from this address while its sessions are remembered."""
+    return address is not None and bool(await db.fetchval(SEEN_FROM, user_id, address, now - KEPT))
+
+
+def require_recent(signed: SignedIn, now: datetime) -> None:
+    """Refuse a person that has not shown for a while that it is him. Raises ReauthenticationRequired."""
+    if signed.authenticated_at is None or signed.authenticated_at < now - RECENT:
+        raise ReauthenticationRequired
+
+
+async def confirm(db: Bare, signed: SignedIn, now: datetime) -> None:
+    """Write down that the person has just shown that it is him."""
+    await db.execute(CONFIRM, signed.user_id, signed.session_id, now)

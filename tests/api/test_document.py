@@ -34,6 +34,22 @@ OWN = {
     ("delete", "/v1/sessions/current"): [{"Session": []}],
     ("delete", "/v1/sessions/{session_id}"): [{"Session": []}],
     ("put", "/v1/me/password"): [{"Session": []}],
+    ("post", "/v1/sessions/second-factor"): [{"Session": []}],
+    ("post", "/v1/sessions/passkey"): [],
+    ("post", "/v1/sessions/passkey-options"): [],
+    ("post", "/v1/sessions/current/reauthentication"): [{"Session": []}],
+    ("get", "/v1/me/second-factors"): [{"Session": []}],
+    ("post", "/v1/me/totp"): [{"Session": []}],
+    ("post", "/v1/me/totp/confirm"): [{"Session": []}],
+    ("delete", "/v1/me/totp"): [{"Session": []}],
+    ("post", "/v1/me/recovery-codes"): [{"Session": []}],
+    ("post", "/v1/me/passkeys/options"): [{"Session": []}],
+    ("post", "/v1/me/passkeys"): [{"Session": []}],
+    ("delete", "/v1/me/passkeys/{passkey_id}"): [{"Session": []}],
+    ("post", "/v1/email-verifications"): [{"Session": []}],
+    ("post", "/v1/email-verifications/confirm"): [],
+    ("post", "/v1/password-resets"): [],
+    ("post", "/v1/password-resets/confirm"): [],
 }
 """What a person does for itself, in no agency's name, and how it shows who it is."""
 
