@@ -44,11 +44,16 @@ AUDITED = {
     "remove_member": "member.remove",
     "assign_member": "member.assign",
     "unassign_member": "member.unassign",
+    "create_invitation": "invitation.create",
+    "resend_invitation": "invitation.resend",
+    "revoke_invitation": "invitation.revoke",
     "create_role": "role.create",
     "update_role": "role.update",
     "delete_role": "role.delete",
 }
 """Operation -> action. A test holds it against every operation of the document that is not safe."""
+INVITATION_ACCEPTED = "invitation.accept"
+"""A person does it, who is a member from then on."""
 CONNECT_CALLBACK = "connect_session.complete"
 """The same as a person does it, coming back from a network."""
 

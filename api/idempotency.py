@@ -274,9 +274,11 @@ class Idempotency:
         await self._store(entry, answer)
         return answer.response
 
-    async def respond_secret(self, model: BaseModel, entry: Entry, *, status: int, location: str) -> Response:
-        """Answer with a `key` that is shown once: the record remembers that it happened, and never held the secret."""
-        hidden = model.model_dump(mode="json") | {"key": None}
+    async def respond_secret(
+        self, model: BaseModel, entry: Entry, *, status: int, location: str | None = None, shown_once: str = "key"
+    ) -> Response:  # fmt: skip
+        """Answer with a field that is shown once: the record remembers that it happened, and never held the secret."""
+        hidden = model.model_dump(mode="json") | {shown_once: None}
         await self._store(entry, Answer.of(orjson.dumps(hidden), status=status, location=location))
         return Answer.of(model.model_dump_json().encode(), status=status, location=location).response
 

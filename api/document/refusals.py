@@ -37,7 +37,7 @@ REFUSALS: dict[int, Refusal] = {
         "The key may not do this.",
         ("permission_denied", "cross_site_request", "second_factor_required", "reauthentication_required"),
     ),
-    404: Refusal("It is not there, or not yours: the same answer for both.", ("not_found",)),
+    404: Refusal("It is not there, or not yours: the same answer for both.", ("not_found", "invitation_invalid")),
     405: Refusal("The method is not allowed here.", ("method_not_allowed",)),
     408: Refusal("The body did not arrive in time.", ("request_timeout",)),
     409: Refusal(
@@ -45,7 +45,7 @@ REFUSALS: dict[int, Refusal] = {
         (
             "state_conflict", "idempotency_in_flight", "publish_in_progress", "different_account", "account_exists",
             "external_ref_exists", "duplicate_content", "bulk_rolled_back", "connect_state_invalid", "resource_in_use",
-            "last_owner", "email_taken",
+            "last_owner", "email_taken", "inviter_lacks_rights", "email_unverified", "person_exists",
         ),
         EVERY + LATER,
     ),

@@ -17,6 +17,7 @@ from api.rate_limits import PASSWORDS
 from core.clock import now
 from networks.base import Capabilities
 from tenants.audit.chain import VERIFY_MAX
+from tenants.invitations.service import LIFETIME
 from tenants.people.passwords import LENGTH_MIN
 from tenants.people.sessions import ABSOLUTE, IDLE
 from tenants.permissions import AGENCY_ROLES, WORKSPACE_ROLES, Permission
@@ -95,6 +96,7 @@ FACTS: dict[str, Callable[[FastAPI], str]] = {
     "session_idle_hours": lambda _: f"{IDLE.total_seconds() / 3600:g}",
     "session_days": lambda _: str(ABSOLUTE.days),
     "passwords_per_minute": lambda _: str(PASSWORDS),
+    "invitation_days": lambda _: str(LIFETIME.days),
     "password_min": lambda _: str(LENGTH_MIN),
     "body_kilobytes_max": lambda _: str(BODY_BYTES_MAX // 1024),
     "depth_max": lambda _: str(DEPTH_MAX),

@@ -30,11 +30,19 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "operation": ("kind", "state"),
     "member": ("role",),
     "role": ("name", "scope", "permissions"),
+    "invitation": ("role", "workspace_ids", "workspace_roles", "state", "member_id", "expires_at"),
 }
 """Noun -> what of it an entry may tell. Nothing that is sealed, hashed or shown once stands here."""
 DIGESTED: dict[str, tuple[str, ...]] = {"post": ("text", "media")}
 """Noun -> content of which the log keeps the SHA-256 alone, under `<name>_sha256`."""
-IDS = {"account_id": "acc", "account_ids": "acc", "workspace_ids": "wsp", "created_by": "key", "created_by_member": "mem"}
+IDS = {
+    "account_id": "acc",
+    "account_ids": "acc",
+    "workspace_ids": "wsp",
+    "created_by": "key",
+    "created_by_member": "mem",
+    "member_id": "mem",
+}
 """Fields that are ids: the prefix of each."""
 USER_AGENT_LENGTH_MAX = 200
 COLUMNS = (

@@ -1,0 +1,1 @@
+"""Invitations: who may come into the agency as what, and coming in."""

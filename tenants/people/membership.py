@@ -31,6 +31,11 @@ update members set state = 'removed', custom_role_id = null, role = case when cu
 where agency_id = $1 and id = $2
 """
 """A role of the agency's own is not held by who is gone: it can go too."""
+END_INVITATIONS = """
+update invitations i set state = 'revoked', ended_at = $3 from members m join users u on u.id = m.user_id
+where i.agency_id = $1 and i.state = 'pending' and i.email = u.email and m.agency_id = $1 and m.id = $2
+"""
+"""Who was shown the door does not come back by an invitation of before."""
 LEAVE = "delete from workspace_members where agency_id = $1 and member_id = $2"
 WORKSPACE = "select 1 from workspaces where agency_id = $1 and id = $2 for key share"
 ROOM = "select role, custom_role_id from workspace_members where agency_id = $1 and member_id = $2 and workspace_id = $3 for update"
@@ -144,6 +149,7 @@ async def end_membership(db: Bare, actor: Actor, member_id: UUID, now: datetime)
         _keep_an_owner(owners, member_id)
     await db.execute(END, actor.agency_id, member_id)
     await db.execute(LEAVE, actor.agency_id, member_id)
+    await db.execute(END_INVITATIONS, actor.agency_id, member_id, now)
     await db.execute(END_KEYS, actor.agency_id, [member_id], now)
     return named(role)
 

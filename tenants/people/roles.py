@@ -45,6 +45,8 @@ DELETE = "delete from roles where agency_id = $1 and id = $2"
 USED = """
 select exists (select 1 from members where agency_id = $1 and custom_role_id = $2)
   or exists (select 1 from workspace_members where agency_id = $1 and custom_role_id = $2)
+  or exists (select 1 from invitations where agency_id = $1 and state = 'pending' and expires_at > now()
+    and (role = $3 or $3 = any (workspace_roles)))
 """
 HOLDERS = "select id from members where agency_id = $1 and custom_role_id = $2 and state = 'active' order by id for update"
 END_KEYS = """
@@ -192,8 +194,8 @@ async def delete_role(db: Bare, actor: Actor, role_id: UUID) -> Row:
     if row is None:
         raise Missing
     _require(actor, _custom(row).permissions - EVERY_MEMBERS)
-    if await db.fetchval(USED, actor.agency_id, role_id):
-        raise Conflict("Members have this role: give them another one first.", code="resource_in_use")
+    if await db.fetchval(USED, actor.agency_id, role_id, role_name(CUSTOM, role_id)):
+        raise Conflict("Members have this role, or somebody is invited with it.", code="resource_in_use")
     await db.execute(DELETE, actor.agency_id, role_id)
     return row
 

@@ -50,6 +50,9 @@ OWN = {
     ("post", "/v1/email-verifications/confirm"): [],
     ("post", "/v1/password-resets"): [],
     ("post", "/v1/password-resets/confirm"): [],
+    ("post", "/v1/invitations/look"): [],
+    ("post", "/v1/invitations/accept"): [{"Session": []}],
+    ("post", "/v1/invitations/join"): [],
 }
 """What a person does for itself, in no agency's name, and how it shows who it is."""
 

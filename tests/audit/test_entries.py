@@ -130,6 +130,11 @@ async def _members(doer: Doer, platform: Platform) -> None:
     await doer.do("assign_member", {"role": "content"})
     await doer.do("unassign_member")
     await doer.do("remove_member")
+    room = [{"workspace_id": doer.ids["wsp"], "role": "viewer"}]
+    made = await doer.do("create_invitation", {"email": "guest@first.example", "role": "admin", "workspaces": room})
+    doer.ids["inv"] = made["id"]
+    await doer.do("resend_invitation")
+    await doer.do("revoke_invitation")
     doer.ids["rol"] = (await doer.do("create_role", {"name": "r", "scope": "workspace", "permissions": ["post:read"]}))["id"]
     await doer.do("update_role", {"name": "s"})
     await doer.do("delete_role")

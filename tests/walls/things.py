@@ -9,7 +9,7 @@ from core.db import Database, Tenant
 from core.ids import encode, new_id
 from tests.media.files import picture
 
-PREFIXES = ("wsp", "acc", "pst", "pub", "ast", "asv", "cns", "key", "opr", "evt", "mem", "rol")
+PREFIXES = ("wsp", "acc", "pst", "pub", "ast", "asv", "cns", "key", "opr", "evt", "mem", "rol", "inv")
 
 
 @dataclass
@@ -41,6 +41,9 @@ async def furnish(client: httpx2.AsyncClient, workspace: str, account: str | Non
     made = await client.post("/v1/roles", json={"name": secret, "scope": "workspace", "permissions": ["post:read"]})
     listed = made if made.status_code == 201 else await client.get("/v1/roles")  # who is bound to workspaces makes none
     role = made.json()["id"] if listed is made else listed.json()["data"][-1]["id"]
+    rooms = [{"workspace_id": workspace, "role": "viewer"}]
+    guest = {"email": f"guest@{workspace.replace('_', '-')}.example", "workspaces": rooms, "delivery": "link"}
+    invitation = (await client.post("/v1/invitations", json=guest)).json()["id"]
     sheet = f"text,account_ids\n{secret},{account}\n"
     operation = (await client.post(f"{base}/posts/import", content=sheet, headers={"Content-Type": "text/csv"})).json()
     event = (await client.get("/v1/events")).json()["data"][-1]["id"]
@@ -48,7 +51,7 @@ async def furnish(client: httpx2.AsyncClient, workspace: str, account: str | Non
     ids = {
         "wsp": workspace, "acc": account, "pst": post["id"], "pub": post["publications"][0]["id"], "ast": asset["id"],
         "asv": asset["versions"][0]["id"], "cns": session["id"], "key": key, "opr": operation["id"], "evt": event,
-        "rol": role,
+        "rol": role, "inv": invitation,
     }  # fmt: skip
     return Things(ids, cursor, once, secret)
 
