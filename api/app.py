@@ -14,6 +14,7 @@ from api.idempotency import Replay
 from api.inbound import connect, sandbox
 from api.middleware import Edge
 from api.pages import errors, guides, reference
+from api.pages.people import invitation as invitation_page
 from api.pages.people import sessions as sessions_page
 from api.pages.people import sign_in as sign_in_page
 from api.rate_limits import RateLimits
@@ -70,7 +71,7 @@ V1 = (
     audit,
 )
 """In the order in which they are asked for: routes are matched one after another."""
-PEOPLE = (sign_in_page, sessions_page)
+PEOPLE = (sign_in_page, invitation_page, sessions_page)
 """Pages on which people act."""
 
 

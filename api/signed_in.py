@@ -157,6 +157,17 @@ async def own_apart(request: Request, _: Annotated[Any, Depends(scheme)]) -> Sig
         return opened.signed_in
 
 
+async def whoever(request: Request) -> SignedIn | None:
+    """Who is signed in, if anybody: for a page that is for those who are not as well."""
+    if not has_session(request):
+        return None
+    try:
+        async with _opened(request) as opened:
+            return opened.signed_in
+    except Unauthenticated:
+        return None
+
+
 async def waiting(request: Request, _: Annotated[Any, Depends(scheme)]) -> SignedIn:
     """Whose session waits for the second factor. Raises Unauthenticated for a whole one too."""
     async with _opened(request, HALF) as opened:

@@ -6,6 +6,7 @@ from fastapi import Path, Query, Request, Response
 
 from api import accepting
 from api.dependencies import DB, Idem, can
+from api.pages.people.language import choose_language
 from api.pagination import Page, PageQuery, page_of, read_cursor
 from api.routing import v1
 from api.signed_in import Signed, refuse_other_sites
@@ -38,7 +39,7 @@ NOT_NOW: dict[int | str, dict[str, Any]] = {409: {"description": "The invitation
 
 async def _sent(request: Request, db: DB, actor: Actor, sent: Sent) -> InvitationSent:
     state, at = request.app.state, now()
-    url = await service.send(raw(db), state.ring, actor, sent, state.settings.public_url, "en", at)
+    url = await service.send(raw(db), state.ring, actor, sent, state.settings.public_url, choose_language(request).code, at)
     return InvitationSent(**service.read(sent.row, at).model_dump(), accept_url=url)
 
 
@@ -46,7 +47,7 @@ async def _sent(request: Request, db: DB, actor: Actor, sent: Sent) -> Invitatio
 async def create_invitation(
     request: Request, db: DB, actor: Annotated[Actor, can(Permission.MEMBER_ASSIGN)], idem: Idem, body: InvitationCreate
 ) -> Response:  # fmt: skip
-    """Invite whoever reads the mail of an address. The link works once and for a week.
+    """Invite whoever reads the mail of an address. The link works once and for a week; the mail is in the language of the request.
 
     Nobody invites to more than he holds: it is looked at now, and again when the invitation is accepted. Who may give roles in
     certain workspaces alone invites into these, as `member`. Who is a member already keeps its role, and gets the workspaces that
