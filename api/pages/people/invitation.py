@@ -1,5 +1,7 @@
 """The page of an invitation: accepting it as who is signed in, or as somebody new. Looking at it uses nothing up."""
 
+from typing import Any
+
 from fastapi import Request, Response
 
 from api import accepting
@@ -19,7 +21,7 @@ TEMPLATE, DONE = "invitation.html", "invitation_done.html"
 PATH = f"/{PAGE}/{{token}}"
 
 
-async def _facts(request: Request, token: str, person: SignedIn | None) -> dict[str, object]:
+async def _facts(request: Request, token: str, person: SignedIn | None) -> dict[str, Any]:
     row, role = await accepting.look(request, token)
     shown = {name: row[name] for name in ("agency_name", "email", "mailed", "expires_at")}
     return shown | {"role": role, "built_in": "_" not in row["role"], "token": token, "person": person}
@@ -29,7 +31,7 @@ async def _facts(request: Request, token: str, person: SignedIn | None) -> dict[
 async def invitation_page(token: str, request: Request) -> Response:
     """Say what the invitation is for, and offer the way to accept it that this browser has."""
     person = await whoever(request)
-    return page(request, TEMPLATE, locale=person and person.locale, **await _facts(request, token, person))
+    return page(request, TEMPLATE, locale=person.locale if person else None, **await _facts(request, token, person))
 
 
 @router.post(PATH)
