@@ -21,11 +21,13 @@ from api.rate_limits import RateLimits
 from api.v1 import (
     accounts,
     agency,
+    applications,
     audit,
     bulk,
     connect_sessions,
     email,
     events,
+    grants,
     invitations,
     keys,
     media,
@@ -69,6 +71,8 @@ V1 = (
     second_factors,
     email,
     audit,
+    applications,
+    grants,
 )
 """In the order in which they are asked for: routes are matched one after another."""
 PEOPLE = (sign_in_page, invitation_page, sessions_page)

@@ -4,6 +4,7 @@
 the transaction of the effect: one, none when it rolls back, none for a replay.
 """
 
+from dataclasses import replace
 from uuid import UUID
 
 from fastapi import Request
@@ -50,12 +51,21 @@ AUDITED = {
     "create_role": "role.create",
     "update_role": "role.update",
     "delete_role": "role.delete",
+    "create_application": "application.create",
+    "update_application": "application.update",
+    "delete_application": "application.delete",
+    "rotate_application_secret": "application.rotate_secret",
+    "revoke_grant": "grant.revoke",
+    "create_embed_token": "embed_token.create",
 }
 """Operation -> action. A test holds it against every operation of the document that is not safe."""
 INVITATION_ACCEPTED = "invitation.accept"
 """A person does it, who is a member from then on."""
 CONNECT_CALLBACK = "connect_session.complete"
 """The same as a person does it, coming back from a network."""
+CONSENT = "grant.create"
+"""A person said yes to an application, on the page that asks."""
+REGISTRATION = AUDITED["create_application"]
 
 
 def action_of(request: Request) -> str:
@@ -66,9 +76,11 @@ def action_of(request: Request) -> str:
 def origin_of(request: Request) -> Origin:
     """Who asks, for whom, and from where."""
     actor: Actor = request.state.actor
+    if actor.application_id is not None:
+        return replace(from_where(request, "application", actor.application_id), on_behalf_of=actor.member_id)
     if actor.member_id is not None:
         return from_where(request, "member", actor.member_id)
-    assert actor.key_id is not None  # who is no member has a key
+    assert actor.key_id is not None  # who is neither has a key
     return from_where(request, "key", actor.key_id)
 
 

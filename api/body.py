@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sqlmodel.ext.asyncio.session import AsyncSession
 
     from tenants.agencies.keys import PresentedKey
+    from tenants.applications.tokens import PresentedToken
     from tenants.people.members import PresentedMember
 
 DEPTH_MAX = 32
@@ -128,7 +129,7 @@ class RequestTimeout(Problem):
 class StrictRequest(Request):
     """A request whose JSON is read strictly, and what was begun for it (api/dependencies.py)."""
 
-    key: "PresentedKey | PresentedMember | None" = None
+    key: "PresentedKey | PresentedToken | PresentedMember | None" = None
     opened_session: "AsyncSession | None" = None
     opened_bare: "asyncpg.Connection | None" = None
     looked: "asyncpg.Record | None" = None

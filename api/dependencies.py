@@ -1,6 +1,7 @@
 """What routes ask for: the transaction, the caller with one permission, and the idempotency of a write.
 
-A caller shows an API key or is signed in by a cookie (api/signed_in.py); both name an agency, and come to be an `Actor`.
+A caller shows an API key, or a token of an application, or is signed in by a cookie (api/signed_in.py); each names an agency,
+and comes to be an `Actor`.
 Three ways to a transaction, each stamped with that agency before anything is read:
 
     DB + can(...)            a SQLModel session for the whole request: the usual case
@@ -25,14 +26,15 @@ from api.body import StrictRequest
 from api.idempotency import Apart, Idempotency, lockable
 from api.rate_limits import RateLimits
 from core.db import Database, Tenant, raw, restamp
-from core.errors import Unauthenticated
+from core.errors import PermissionDenied, Unauthenticated
 from tenants.agencies.keys import PresentedKey, authenticate, authenticate_and_lock, read_key
+from tenants.applications.tokens import ACCESS, EMBED, PresentedToken, admit_token, read_token
 from tenants.people.members import PresentedMember, admit_member
 from tenants.permissions import Actor, Permission
 
 
-async def presented_key(request: StrictRequest) -> PresentedKey | PresentedMember:
-    """Read the key from the Authorization header, and count the request; or find whose cookie it is.
+async def presented_key(request: StrictRequest) -> PresentedKey | PresentedToken | PresentedMember:
+    """Read the key or token from the Authorization header, and count the request; or find whose cookie it is.
 
     Raises Unauthenticated, TooManyRequests.
     """
@@ -44,7 +46,12 @@ async def presented_key(request: StrictRequest) -> PresentedKey | PresentedMembe
         try:
             if kind.lower() != "bearer":
                 raise Unauthenticated
-            key = read_key(value.strip())
+            key: PresentedKey | PresentedToken
+            value = value.strip()
+            if value.startswith((ACCESS, EMBED)):
+                key = read_token(request.app.state.settings.secret.get_secret_value(), value)
+            else:
+                key = read_key(value)
         except Unauthenticated:
             limits.refuse(request.scope)
             raise
@@ -82,7 +89,11 @@ async def _admit(request: StrictRequest, db: asyncpg.Connection, scopes: Securit
         if not isinstance(key, PresentedKey):
             (wanted,) = scopes.scopes
             workspace_id = signed_in.named("workspace", request.path_params.get("workspace_id"))
-            actor = await admit_member(db, key, Permission(wanted), workspace_id)
+            if isinstance(key, PresentedToken):
+                actor = await admit_token(db, key, Permission(wanted), workspace_id)
+                _require_scope(actor, Permission(wanted))
+            else:
+                actor = await admit_member(db, key, Permission(wanted), workspace_id)
         elif lock is None:
             actor = await authenticate(db, key)
         else:
@@ -97,6 +108,15 @@ async def _admit(request: StrictRequest, db: asyncpg.Connection, scopes: Securit
         actor.require(Permission(scope))
     request.state.actor = actor
     return actor
+
+
+def _require_scope(actor: Actor, wanted: Permission) -> None:
+    """Refuse as RFC 6750 section 3.1 has it, so that an application knows what to ask for."""
+    try:
+        actor.require(wanted)
+    except PermissionDenied as problem:
+        problem.headers["WWW-Authenticate"] = f'Bearer realm="octavo", error="insufficient_scope", scope="{wanted.value}"'
+        raise
 
 
 _OrSession = Annotated[Any, Depends(signed_in.scheme)]

@@ -26,6 +26,8 @@ log = logging.getLogger("octavo.api")
 FILE_BYTES_MAX = 21 * 1024 * 1024
 """One file of 20 MB and what multipart adds around it."""
 VERSION = re.compile(r"\d{4}-\d\d-\d\d")
+SECRETS = re.compile(rb"(?:oct|oat|oem|ort|ocs)_(?:live|test)_")
+"""How keys, tokens and secrets begin."""
 LARGE = ("/media", "/posts/import")
 """Ends of the paths that take files; their routes have limits of their own below this one."""
 BULK = "/posts/bulk"
@@ -146,7 +148,7 @@ class Edge:
         if "*" not in self.hosts and headers.get("host", "").partition(":")[0].lower() not in self.hosts:
             return Misdirected()
         query = unquote_to_bytes(scope.get("query_string", b""))
-        if b"oct_live_" in query or b"oct_test_" in query:
+        if SECRETS.search(query):
             return Malformed(
                 "Keys travel in the Authorization header. Revoke this one: it stands in logs now.", code="key_in_query"
             )

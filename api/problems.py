@@ -30,6 +30,8 @@ from core.errors import (
 )
 
 log = logging.getLogger("octavo.api")
+OAUTH = "/oauth/"
+"""Where errors have OAuth's own form."""
 RETRY_AFTER_S = 1
 FAULTS_MAX = 50
 """More faults than this help nobody, and a body can hold thousands."""
@@ -76,13 +78,40 @@ class ProblemRead(BaseModel):
     errors: list[FaultRead] = Field(default_factory=list)
 
 
+def challenge(public_url: str, *, given: bool) -> str:
+    """Say how to authenticate, and where it is told how to get a token (RFC 6750 section 3, RFC 9728 section 5.1)."""
+    error = ', error="invalid_token"' if given else ""
+    where = f"{public_url.rstrip('/')}/.well-known/oauth-protected-resource"
+    return f'Bearer realm="octavo"{error}, resource_metadata="{where}"'
+
+
+def _oauth_response(problem: Problem) -> Response:
+    """Write a problem as OAuth has its errors (RFC 6749 section 5.2)."""
+    status = problem.status
+    code = "temporarily_unavailable" if status in {429, 503} else "server_error" if status >= 500 else "invalid_request"
+    if status == 401:
+        code = "invalid_token"
+    elif status == 403:
+        code = "access_denied"
+    headers = dict(problem.headers)
+    if status == 401:
+        headers.setdefault("WWW-Authenticate", 'Bearer realm="octavo"')
+    if status == 503:
+        headers.setdefault("Retry-After", str(RETRY_AFTER_S))
+    body = {"error": code, "error_description": problem.title}
+    return Response(orjson.dumps(body), status_code=status, media_type="application/json", headers=headers)
+
+
 def problem_response(request: Request, problem: Problem) -> Response:
     """Write `problem` as problem+json."""
-    body = problem.describe(request.app.state.settings.public_url)
+    public_url: str = request.app.state.settings.public_url
+    if request.scope["path"].startswith(OAUTH):
+        return _oauth_response(problem)
+    body = problem.describe(public_url)
     body = body | {"request_id": request.scope.get("request_id", "")}
     headers = dict(problem.headers)
     if problem.status == 401:
-        headers.setdefault("WWW-Authenticate", 'Bearer realm="octavo"')
+        headers.setdefault("WWW-Authenticate", challenge(public_url, given="authorization" in request.headers))
     if problem.status == 503:
         headers.setdefault("Retry-After", str(RETRY_AFTER_S))
     return Response(orjson.dumps(body), status_code=problem.status, media_type="application/problem+json", headers=headers)

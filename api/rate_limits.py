@@ -9,6 +9,7 @@ import hashlib
 from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil, floor
 from typing import NamedTuple
+from uuid import UUID
 
 from limits import RateLimitItemPerMinute
 from starlette.types import Scope
@@ -17,12 +18,17 @@ from core.errors import TooManyRequests
 from core.settings import Settings
 from core.windows import WINDOW_S, Windows
 from tenants.agencies.keys import PresentedKey
+from tenants.applications.tokens import PresentedToken
 from tenants.people.members import PresentedMember
+
+Caller = PresentedKey | PresentedToken | PresentedMember
 
 FIELDS = "rate_limit"
 """Where the scope of a request keeps the two fields of its answer, for the edge to write."""
 NAME_BYTES = 16
 """Of a key's hash: enough to tell keys apart, and nothing to find one by."""
+HOLDERS_MAX = 100_000
+"""Tokens whose holder a process remembers; then it begins anew, and looks each up once more."""
 PASSWORDS = 5
 """For one account from one address in a minute: who mistypes has room, and who guesses gets 7,200 a day."""
 IPV6_PREFIX = 64
@@ -68,6 +74,9 @@ class RateLimits:
         self._strangers = Policies(address=settings.rate_limit_address)
         self._people = Policies(key=settings.rate_limit_key)
         self._passwords = Policies(password=PASSWORDS)
+        self._applications = Policies(application=settings.rate_limit_key)
+        self._holders: dict[bytes, bytes] = {}
+        """Of tokens that were right a moment ago: under whom their requests count."""
 
     def let_strangers(self, scope: Scope) -> None:
         """Refuse an address from which too many keys, cookies or passwords were wrong lately. Raises TooManyRequests."""
@@ -94,28 +103,41 @@ class RateLimits:
         """Count a request of a person in no agency's name. Raises TooManyRequests."""
         self._count(scope, self._people, (hash[:NAME_BYTES].hex(),))
 
-    def enter(self, scope: Scope, key: PresentedKey) -> None:
+    def admit_application(self, scope: Scope, id: UUID) -> None:
+        """Count what an application asks of the authorization server, and how it fails. Raises TooManyRequests."""
+        self._count(scope, self._applications, (id.hex,))
+
+    def enter(self, scope: Scope, key: PresentedKey | PresentedToken) -> None:
         """Count a request whose key was right a moment ago. Raises TooManyRequests, also where too many keys were wrong lately."""
+        if isinstance(key, PresentedToken):
+            key.holder = self._holders.get(key.hash, b"")
         if self.windows.knows(self._counter(key)):
             self.admit(scope, key)
             return
         self.let_strangers(scope)
 
-    def admit(self, scope: Scope, key: PresentedKey | PresentedMember) -> None:
+    def admit(self, scope: Scope, key: Caller) -> None:
         """Count a request whose key is right, once. Raises TooManyRequests."""
+        if isinstance(key, PresentedToken):
+            if len(self._holders) >= HOLDERS_MAX:
+                self._holders.clear()
+            self._holders[key.hash] = key.holder
         if FIELDS not in scope:
             self._count(scope, self._callers, (_name(key), key.agency_id.hex))
 
-    def refuse(self, scope: Scope, key: PresentedKey | PresentedMember | None = None) -> None:
+    def refuse(self, scope: Scope, key: Caller | None = None) -> None:
         """Count a request whose key is missing or wrong. Raises TooManyRequests when there were too many from its address."""
-        if key is not None:  # it may have been right until now, and must not count for its agency any more
+        if isinstance(key, PresentedToken):  # others may count under the same holder: what they have used stays used
+            self._holders.pop(key.hash, None)
+            scope.pop(FIELDS, None)
+        elif key is not None:  # it may have been right until now, and must not count for its agency any more
             self.windows.forget(self._counter(key))
             scope.pop(FIELDS, None)
         address = _address(scope)
         if address is not None:
             self._count(scope, self._strangers, (address,))
 
-    def _counter(self, key: PresentedKey | PresentedMember) -> str:
+    def _counter(self, key: Caller) -> str:
         return self._callers.items[0].key_for(_name(key))
 
     def _count(self, scope: Scope, policies: Policies, names: tuple[str, ...]) -> None:
@@ -136,7 +158,7 @@ class RateLimits:
             raise TooManyRequests(headers={"Retry-After": str(wait)}, violated_policies=spent)
 
 
-def _name(key: PresentedKey | PresentedMember) -> str:
+def _name(key: Caller) -> str:
     return key.hash[:NAME_BYTES].hex()
 
 

@@ -43,6 +43,9 @@ PREFIXES = {
     "session": "ses",
     "passkey": "psk",
     "audit_entry": "aud",
+    "application": "app",
+    "grant": "grt",
+    "embed_token": "emb",
 }
 """Resource -> prefix of its ids on the wire (product.md, section 2)."""
 NAME_LENGTH_MAX = 200
@@ -149,6 +152,9 @@ InvitationId = id_type("invitation")
 SessionId = id_type("session")
 PasskeyId = id_type("passkey")
 AuditEntryId = id_type("audit_entry")
+ApplicationId = id_type("application")
+GrantId = id_type("grant")
+EmbedTokenId = id_type("embed_token")
 
 
 def write_instant(value: datetime) -> str:

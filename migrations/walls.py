@@ -27,6 +27,8 @@ KEYS = "((select current_workspaces()) is null or workspace_ids <@ (select curre
 INVITED = """((select current_workspaces()) is null or (role = 'member' and workspace_ids <> '{}'
   and workspace_ids <@ (select current_workspaces())::uuid[]))"""
 """A caller that is bound to workspaces sees the invitations that lead into these alone."""
+UNBOUND = "(select current_workspaces()) is null"
+"""A caller that is bound to workspaces sees nothing of what is about the agency as a whole."""
 
 
 def wall(table: str, *, workspace: str | None = None, agency: str = "agency_id", also: str = "") -> list[str]:

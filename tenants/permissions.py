@@ -46,6 +46,9 @@ class Permission(StrEnum):
     EVENT_READ = "event:read"
     OPERATION_READ = "operation:read"
     AUDIT_READ = "audit:read"
+    APPLICATION_READ = "application:read"
+    APPLICATION_MANAGE = "application:manage"
+    EMBED_CREATE = "embed:create"
 
 
 class Later(StrEnum):
@@ -55,8 +58,6 @@ class Later(StrEnum):
     """
 
     AGENCY_CLOSE = "agency:close"
-    APPLICATION_READ = "application:read"
-    APPLICATION_MANAGE = "application:manage"
     WEBHOOK_READ = "webhook:read"
     WEBHOOK_MANAGE = "webhook:manage"
     BILLING_READ = "billing:read"
@@ -97,10 +98,14 @@ OF_THE_OWNER: frozenset[Permission | Later] = frozenset({P.AGENCY_TRANSFER, L.AG
 """What owners do in person: a key can name it, and not do it."""
 OF_THE_AGENCY: frozenset[Permission | Later] = frozenset({
     P.AGENCY_READ, P.KEY_READ, P.KEY_MANAGE, P.WORKSPACE_CREATE, P.AGENCY_UPDATE, *OF_THE_OWNER, P.MEMBER_READ, P.MEMBER_MANAGE,
-    P.ROLE_MANAGE, L.APPLICATION_READ, L.APPLICATION_MANAGE, L.WEBHOOK_READ, L.WEBHOOK_MANAGE, L.BILLING_READ, L.BILLING_MANAGE,
+    P.ROLE_MANAGE, P.APPLICATION_READ, P.APPLICATION_MANAGE, L.WEBHOOK_READ, L.WEBHOOK_MANAGE, L.BILLING_READ, L.BILLING_MANAGE,
     P.AUDIT_READ,
 })  # fmt: skip
 """What is about the agency as a whole: no role of a workspace has any of it."""
+DELEGABLE = ALL - (OF_THE_AGENCY - {P.AGENCY_READ}) - {P.MEMBER_ASSIGN}
+"""What an application can be allowed: work in workspaces. Members, keys and applications of the agency are for its people."""
+EMBEDDABLE = frozenset(one for one in DELEGABLE - {P.AGENCY_READ} if one.endswith(":read"))
+"""What a token in somebody's page can be allowed: to read in one workspace."""
 
 
 class AgencyRole(StrEnum):
@@ -201,11 +206,15 @@ class Actor:
     workspace_ids: tuple[UUID, ...] | None = None
     member_id: UUID | None = None
     """Of a person; then `key_name` is its name, and there is no key."""
+    application_id: UUID | None = None
+    """Of an application that calls with a token: for `member_id`, or for its own agency. `key_name` is the application's name."""
+    token_id: UUID | None = None
+    """The token by which it calls, if it does."""
 
     @property
     def id(self) -> UUID | None:
-        """The key or the member that calls, as tables write it into `created_by`."""
-        return self.key_id if self.member_id is None else self.member_id
+        """The key, the member or the application that calls, as tables write it into `created_by`."""
+        return self.key_id or self.member_id or self.application_id
 
     @property
     def tenant(self) -> Tenant:

@@ -7,6 +7,15 @@ from core.duty_models import Duty, Heartbeat
 from core.sessions import METADATA
 from tenants.accounts.models import Account, Connection, ConnectSession
 from tenants.agencies.models import Agency, AgencyKey, ApiKey, Workspace
+from tenants.applications.models import (
+    AccessToken,
+    Application,
+    ApplicationSecret,
+    AuthorizationCode,
+    Grant,
+    PushedRequest,
+    RefreshToken,
+)
 from tenants.audit.models import AuditEntry, AuditSeal
 from tenants.events.models import Event
 from tenants.idempotency.models import IdempotencyRecord
@@ -21,20 +30,25 @@ from tenants.sandbox.models import SandboxPost, SandboxProfile
 
 __all__ = [
     "METADATA",
+    "AccessToken",
     "Account",
     "Agency",
     "AgencyKey",
     "ApiKey",
+    "Application",
+    "ApplicationSecret",
     "Asset",
     "AssetVersion",
     "Attempt",
     "AuditEntry",
     "AuditSeal",
+    "AuthorizationCode",
     "ConnectSession",
     "Connection",
     "Duty",
     "Event",
     "FactorTries",
+    "Grant",
     "Heartbeat",
     "IdempotencyRecord",
     "Invitation",
@@ -49,7 +63,9 @@ __all__ = [
     "Post",
     "PostFindings",
     "Publication",
+    "PushedRequest",
     "RecoveryCode",
+    "RefreshToken",
     "RoleRow",
     "SandboxPost",
     "SandboxProfile",

@@ -1,6 +1,6 @@
 """Who is calling; the agency itself, and its handing over."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Response
 
@@ -9,7 +9,7 @@ from api.routing import v1
 from core.db import raw
 from core.wire import encode_known
 from tenants.agencies.models import ApiKey, Workspace
-from tenants.agencies.schemas import AgencyRead, AgencyTransfer, AgencyUpdate, KeyRead, Me, WorkspaceRead
+from tenants.agencies.schemas import AgencyRead, AgencyTransfer, AgencyUpdate, KeyRead, Me, NamedApplication, WorkspaceRead
 from tenants.agencies.service import list_workspaces
 from tenants.agencies.service import update_agency as update
 from tenants.audit.entries import Entry, pick
@@ -21,6 +21,9 @@ from tenants.permissions import Actor, Permission
 
 router = v1("Agency")
 WORKSPACES_SHOWN_MAX = 500
+CALLERS: dict[type, Literal["key", "member", "application"]] = {
+    KeyRead: "key", MemberRead: "member", NamedApplication: "application",
+}  # fmt: skip
 
 
 @router.get("/me", summary="Who is calling")
@@ -29,14 +32,16 @@ async def get_me(db: DB, actor: Annotated[Actor, can(Permission.AGENCY_READ)]) -
 
     Of a member whose roles differ from workspace to workspace, `permissions` are those that it has in all of them.
     """
-    caller: KeyRead | MemberRead
-    if actor.key_id is not None:
+    caller: KeyRead | MemberRead | NamedApplication
+    if actor.application_id is not None:
+        caller = NamedApplication(id=actor.application_id, name=actor.key_name)
+    elif actor.key_id is not None:
         caller = KeyRead.model_validate(await find(db, ApiKey, actor, actor.key_id))
     else:
         caller = await read_self(raw(db), actor)
     workspaces: list[Workspace] = await list_workspaces(db, actor, after=None, limit=WORKSPACES_SHOWN_MAX)
     return Me(
-        type="key" if actor.key_id is not None else "member",
+        type=CALLERS[type(caller)],
         actor=caller,
         agency=AgencyRead(id=actor.agency_id, name=actor.agency_name),
         livemode=actor.livemode,

@@ -1,12 +1,9 @@
 """API keys: their text, their making, and the one look-up that authenticates a request.
 
-Text: `oct_live_` or `oct_test_`, the agency (26 characters of base32), the secret (43 characters, 215 random bits) and a
-checksum (6 characters), so that a mistyped key is refused without a look-up and secret scanners can tell it. The agency
-stands in the key so that the transaction can be stamped before the look-up: nothing is read across agencies.
+Text: a credential (core/credentials.py) that begins with `oct_live_` or `oct_test_`. The agency stands in it, so that the
+transaction can be stamped before the look-up: nothing is read across agencies.
 """
 
-import secrets
-import zlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -14,21 +11,20 @@ from uuid import UUID
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from core.credentials import CHECKSUM_LENGTH, LENGTH, checksum, write
 from core.crypto import hash_key
 from core.db import Row, raw
 from core.duties import Statements
 from core.errors import Conflict, Fault, InvalidInput, PermissionDenied, Unauthenticated
-from core.ids import ALPHABET, SUFFIX_LENGTH, decode_suffix, new_id, suffix
+from core.ids import SUFFIX_LENGTH, decode_suffix, new_id
 from tenants.agencies.models import ApiKey
 from tenants.agencies.schemas import KEY_LIFETIME_DAYS_MAX, KeyCreate
 from tenants.idempotency.records import LIVING, LOCKED, LOOKED
 from tenants.owned import find, owned
 from tenants.permissions import Actor, Permission
 
-SECRET_LENGTH = 43
-CHECKSUM_LENGTH = 6
+KIND = "oct"
 LIVE, TEST = "oct_live_", "oct_test_"
-KEY_LENGTH = len(LIVE) + SUFFIX_LENGTH + SECRET_LENGTH + CHECKSUM_LENGTH
 LAST_USED_STEP_S = 60
 """`last_used_at` is written at most this often, so that reading does not mean writing."""
 HINT_LENGTH = 4
@@ -64,24 +60,17 @@ class PresentedKey:
     hash: bytes
 
 
-def _checksum(body: str) -> str:
-    number = zlib.crc32(body.encode())
-    return "".join(ALPHABET[(number >> shift) & 31] for shift in range(25, -1, -5)).rjust(CHECKSUM_LENGTH, "0")
-
-
 def write_key(agency_id: UUID, *, livemode: bool) -> str:
     """Make the text of a new key."""
-    secret = "".join(secrets.choice(ALPHABET) for _ in range(SECRET_LENGTH))
-    body = (LIVE if livemode else TEST) + suffix(agency_id) + secret
-    return body + _checksum(body)
+    return write(KIND, agency_id, livemode=livemode)
 
 
 def read_key(text: str) -> PresentedKey:
     """Read the text of a key. Raises Unauthenticated unless its form and checksum are right; looks nothing up."""
-    if len(text) != KEY_LENGTH or not text.isascii() or not text.startswith((LIVE, TEST)):
+    if len(text) != LENGTH or not text.isascii() or not text.startswith((LIVE, TEST)):
         raise Unauthenticated
-    body, checksum = text[:-CHECKSUM_LENGTH], text[-CHECKSUM_LENGTH:]
-    if _checksum(body) != checksum:
+    body = text[:-CHECKSUM_LENGTH]
+    if checksum(body) != text[-CHECKSUM_LENGTH:]:
         raise Unauthenticated
     try:
         agency_id = decode_suffix(body[len(LIVE) : len(LIVE) + SUFFIX_LENGTH])

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from core.wire import AgencyId, Input, Instant, KeyId, MemberId, Name, Output, Patch, WorkspaceId
+from core.wire import AgencyId, ApplicationId, Input, Instant, KeyId, MemberId, Name, Output, Patch, WorkspaceId
 from core.zones import is_zone
 from tenants.people.schemas import MemberRead
 from tenants.permissions import Permission
@@ -91,11 +91,22 @@ class KeyCreated(KeyRead):
     key: str
 
 
+class NamedApplication(Output):
+    """An application by its id and name."""
+
+    id: ApplicationId
+    name: str
+
+
 class Me(Output):
     """Who is calling."""
 
-    type: Literal["key", "member"] = Field(description="What is calling: a key, or a person who is signed in.", examples=["key"])
-    actor: KeyRead | MemberRead = Field(description="The key that calls, or what the person is in the agency.")
+    type: Literal["key", "member", "application"] = Field(
+        description="What is calling: a key, a person who is signed in, or an application.", examples=["key"]
+    )
+    actor: KeyRead | MemberRead | NamedApplication = Field(
+        description="The key that calls, what the person is in the agency, or the application."
+    )
     agency: "AgencyRead"
     livemode: bool
     permissions: list[str]

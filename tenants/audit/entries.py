@@ -31,6 +31,9 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "member": ("role",),
     "role": ("name", "scope", "permissions"),
     "invitation": ("role", "workspace_ids", "workspace_roles", "state", "member_id", "expires_at"),
+    "application": ("name", "confidential", "offered", "redirect_uris", "scopes", "workspace_ids"),
+    "grant": ("application_id", "application_name", "member_id", "scopes", "workspace_ids", "revoked_at", "revoked_reason"),
+    "embed_token": ("scopes", "workspace_ids", "expires_at"),
 }
 """Noun -> what of it an entry may tell. Nothing that is sealed, hashed or shown once stands here."""
 DIGESTED: dict[str, tuple[str, ...]] = {"post": ("text", "media")}
@@ -42,6 +45,7 @@ IDS = {
     "created_by": "key",
     "created_by_member": "mem",
     "member_id": "mem",
+    "application_id": "app",
 }
 """Fields that are ids: the prefix of each."""
 USER_AGENT_LENGTH_MAX = 200

@@ -16,8 +16,8 @@ from tenants.posts.queries import Filter
 EXPORT_PAGE = 500
 """Entries that an export reads in one transaction."""
 NOUNS = {prefix: noun for noun, prefix in PREFIXES.items()}
-BEHALF = "key"
-"""On whose behalf somebody acts is a person or a key; until people come, a key."""
+BEHALF = "member"
+"""On whose behalf an application acts is the member who granted it."""
 SEALED = f"""
 select {ENTRY}, s.sequence, s.hash from audit_entries e
 left join audit_seals s on s.agency_id = e.agency_id and s.entry_id = e.id
