@@ -13,7 +13,9 @@ from api.document import about, build
 from api.idempotency import Replay
 from api.inbound import connect, sandbox
 from api.middleware import Edge
+from api.oauth import discovery, endpoints, registration
 from api.pages import errors, guides, reference
+from api.pages.people import consent as consent_page
 from api.pages.people import invitation as invitation_page
 from api.pages.people import sessions as sessions_page
 from api.pages.people import sign_in as sign_in_page
@@ -75,7 +77,7 @@ V1 = (
     grants,
 )
 """In the order in which they are asked for: routes are matched one after another."""
-PEOPLE = (sign_in_page, invitation_page, sessions_page)
+PEOPLE = (sign_in_page, invitation_page, sessions_page, consent_page)
 """Pages on which people act."""
 
 
@@ -127,6 +129,8 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(module.router)
     for router in (health.router, sandbox.router, connect.router, reference.router, guides.router, errors.router):
         app.include_router(router)
+    for part in (endpoints, discovery, registration):
+        app.include_router(part.router)
     for page in PEOPLE:
         app.include_router(page.router)
     problems.install(app)

@@ -103,9 +103,13 @@ class RateLimits:
         """Count a request of a person in no agency's name. Raises TooManyRequests."""
         self._count(scope, self._people, (hash[:NAME_BYTES].hex(),))
 
-    def admit_application(self, scope: Scope, id: UUID) -> None:
-        """Count what an application asks of the authorization server, and how it fails. Raises TooManyRequests."""
-        self._count(scope, self._applications, (id.hex,))
+    def admit_application(self, scope: Scope, id: UUID, *, proven: bool) -> None:
+        """Count what an application asks of the authorization server. Raises TooManyRequests.
+
+        One that has proven nothing, since it has no secret, counts by where it is: nobody uses it up for others.
+        """
+        name = id.hex if proven else hashlib.sha256(f"{id.hex} {_address(scope)}".encode()).hexdigest()
+        self._count(scope, self._applications, (name[: 2 * NAME_BYTES],))
 
     def enter(self, scope: Scope, key: PresentedKey | PresentedToken) -> None:
         """Count a request whose key was right a moment ago. Raises TooManyRequests, also where too many keys were wrong lately."""

@@ -16,12 +16,12 @@ from fastapi.security import APIKeyCookie
 
 from api.rate_limits import RateLimits
 from core.clock import now
-from core.db import Bare, Person
+from core.db import Bare, Person, Row
 from core.errors import Missing, PermissionDenied, Unauthenticated
 from core.ids import decode
 from core.settings import Settings
 from core.wire import PREFIXES
-from tenants.people.members import PresentedMember, choose_agency
+from tenants.people.members import PresentedMember, agencies_of, choose_agency
 from tenants.people.service import Place
 from tenants.people.sessions import ABSOLUTE, ACTIVE, HALF, PresentedSession, SignedIn, find_session, read_session, revoke_session
 from tenants.people.tries import DEVICE_FOR, Devices
@@ -208,6 +208,27 @@ async def presented_member(request: Request) -> PresentedMember:
         limits.refuse(request.scope)
         raise
     return PresentedMember(agency_id, signed_in, presented.hash)
+
+
+async def person_with_agencies(request: Request) -> tuple[SignedIn, bytes, list[Row]]:
+    """Find who is signed in, the hash of the session, and the person's agencies, for a page that asks for which one it is meant.
+
+    Raises Unauthenticated, CrossSite, TooManyRequests.
+    """
+    limits: RateLimits = request.app.state.rate_limits
+    limits.let_strangers(request.scope)
+    if not has_session(request):
+        raise Unauthenticated
+    try:
+        presented = _present(request)
+        async with request.app.state.database.connection(Person(presented.user_id)) as db:
+            signed_in = await find_session(db, presented, now())
+            agencies = await agencies_of(db, presented.user_id)
+    except Unauthenticated:
+        limits.refuse(request.scope)
+        raise
+    limits.admit_person(request.scope, presented.hash)
+    return signed_in, presented.hash, agencies
 
 
 def named(resource: str, text: str | None) -> UUID | None:

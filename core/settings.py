@@ -114,6 +114,9 @@ class Settings(BaseSettings):
         "production.",
     )
     mail_from: str = Field("Octavo <octavo@localhost>", description="Who sends the mail: a name and an address.")
+    oauth_registration: bool = Field(
+        False, description="Applications may register themselves (RFC 7591) by a key that holds application:manage."
+    )
     metrics_port: int = Field(0, ge=0, le=65535, description="Port of /metrics on loopback; 0 switches it off.")
     home: str = Field(".octavo", description="Folder for the embedded database and local media in development.")
     media_url: str | None = Field(

@@ -311,8 +311,11 @@ class Answer:
 class Authority(AuthorizationServer):  # type: ignore[misc]  # as above
     """The server for one request."""
 
-    def __init__(self, session: AsyncSession, pepper: str, issuer: str, now: datetime) -> None:
+    def __init__(
+        self, session: AsyncSession, pepper: str, issuer: str, now: datetime, admit: Callable[[Found], None] | None = None
+    ) -> None:  # fmt: skip
         super().__init__()
+        self._admit = admit
         self.db: Bare = raw(session)
         self.pepper, self.issuer, self.now = pepper, issuer, now
         self.client: Found | None = None
@@ -322,6 +325,13 @@ class Authority(AuthorizationServer):  # type: ignore[misc]  # as above
         self.register_grant(ByItself)
         self.register_endpoint(Revocation)
         self.register_endpoint(Introspection)
+
+    def authenticate_client(self, request: Asked, methods: Sequence[str], endpoint: str = "token") -> Client:
+        """Find out who asks, and let it be counted."""
+        client: Client = super().authenticate_client(request, methods, endpoint)
+        if self._admit is not None:
+            self._admit(client.found)
+        return client
 
     def wait(self, work: Awaitable[Result]) -> Result:
         """Wait for a statement, inside of the greenlet."""
@@ -371,7 +381,8 @@ class Authority(AuthorizationServer):  # type: ignore[misc]  # as above
 
 
 async def served(
-    session: AsyncSession, pepper: str, issuer: str, now: datetime, work: Callable[[Authority], Result]
+    session: AsyncSession, pepper: str, issuer: str, now: datetime, work: Callable[[Authority], Result],
+    admit: Callable[[Found], None] | None = None,
 ) -> Result:  # fmt: skip
-    """Run `work` with a server of its own, on the session's connection."""
-    return await session.run_sync(lambda _: work(Authority(session, pepper, issuer, now)))
+    """Run `work` with a server of its own, on the session's connection. `admit` is told who asks, and may refuse."""
+    return await session.run_sync(lambda _: work(Authority(session, pepper, issuer, now, admit)))

@@ -20,7 +20,7 @@ LAST_USED_STEP_S = 60
 """`last_used_at` of a grant is written at most this often, so that reading does not mean writing."""
 LOOK_UP = f"""
 select t.id, t.kind, t.grant_id, t.member_id, t.key_id, t.application_agency_id, t.application_id, t.scopes, t.workspace_ids,
-  t.expires_at, t.created_at, a.name agency_name, a.livemode, m.user_id, u.name member_name, u.email, g.application_name,
+  t.expires_at, t.created_at, a.name agency_name, a.livemode, m.user_id, u.name member_name, u.email, u.locale, g.application_name,
   g.last_used_at is null or g.last_used_at < now() - make_interval(secs => {LAST_USED_STEP_S}) stale,
   k.name key_name, k.hash key_hash, k.scopes key_scopes, k.workspace_ids key_workspace_ids,
   p.name own_name, p.scopes own_scopes, p.workspace_ids own_workspace_ids
@@ -110,7 +110,7 @@ async def admit_token(db: Bare, presented: PresentedToken, permission: Permissio
         raise Missing
     base = _base(presented, row)
     if row["member_id"] is not None:
-        signed_in = SignedIn(row["user_id"], row["id"], row["email"], row["member_name"])
+        signed_in = SignedIn(row["user_id"], row["id"], row["email"], row["member_name"], row["locale"])
         member = await admit_member(db, PresentedMember(presented.agency_id, signed_in, presented.hash), permission, workspace_id)
         seen = member.workspace_ids
         reach = tuple(id for id in reach if seen is None or id in seen)

@@ -20,27 +20,28 @@ class Form:
     """What was filled in, by name."""
 
     def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
-        self._pairs = pairs
+        self.pairs = pairs
+        """All of them, in their order."""
 
     def get(self, name: str) -> str:
         """The value of a field; empty where there is none."""
-        return next((value for field, value in self._pairs if field == name), "")
+        return next((value for field, value in self.pairs if field == name), "")
 
     def all(self, name: str) -> list[str]:
         """Every value of a field that can be chosen more than once."""
-        return [value for field, value in self._pairs if field == name]
+        return [value for field, value in self.pairs if field == name]
 
     def values(self) -> dict[str, str]:
         """Every field with its (last) value."""
-        return dict(self._pairs)
+        return dict(self.pairs)
 
     def under(self, prefix: str) -> dict[str, str]:
         """The fields whose names begin with a prefix, without it."""
-        return {name.removeprefix(prefix): value for name, value in self._pairs if name.startswith(prefix)}
+        return {name.removeprefix(prefix): value for name, value in self.pairs if name.startswith(prefix)}
 
     def read(self, shape: type[Shape], **more: Any) -> Shape:
         """Read the form as the shape that the API takes: the same rules hold. Raises InvalidInput with a fault for each field."""
-        given = {name: value for name, value in self._pairs if name in shape.model_fields and value != ""} | more
+        given = {name: value for name, value in self.pairs if name in shape.model_fields and value != ""} | more
         try:
             return shape.model_validate(given)
         except ValidationError as error:

@@ -1,0 +1,166 @@
+"""The page on which a member says what an application may do, and where (RFC 6749 section 4.1, RFC 9700).
+
+Who asks and where the answer goes is proven before anybody is asked to sign in. What is not proven ends here, and leads nowhere.
+"""
+
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+from uuid import UUID
+
+from fastapi import Request, Response
+from fastapi.responses import RedirectResponse
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from api.audited import CONSENT, from_where
+from api.pages.people.forms import Form, read_form
+from api.pages.people.frame import page, to_sign_in
+from api.pages.people.language import PARAMETER, Words, choose_language
+from api.pages.people.routes import people
+from api.signed_in import named, person_with_agencies
+from core.clock import now
+from core.db import Database, Row, raw
+from core.errors import Missing, Unauthenticated
+from core.ids import encode
+from tenants.applications import asking, consenting
+from tenants.applications.asking import Refusal, Wish, answered
+from tenants.applications.clients import stamp
+from tenants.applications.consenting import Reach
+from tenants.audit.entries import Entry, pick, record
+from tenants.people.members import PresentedMember
+from tenants.people.sessions import SignedIn
+
+router = people()
+PATH = "/oauth/authorize"
+TEMPLATE = "consent.html"
+OWN = frozenset({"agency", "workspace", "decision", PARAMETER})
+"""Fields of the page itself: everything else is the application's request."""
+
+
+@router.get(PATH)
+async def consent_page(request: Request) -> Response:
+    """Ask."""
+    return await _serve(request, Form(request.query_params.multi_items()), decided=False)
+
+
+@router.post(PATH)
+async def consent_by_form(request: Request) -> Response:
+    """Take the answer, and bring it to the application."""
+    return await _serve(request, await read_form(request), decided=True)
+
+
+async def _serve(request: Request, form: Form, *, decided: bool) -> Response:
+    database: Database = request.app.state.database
+    pairs = [pair for pair in form.pairs if pair[0] not in OWN]
+    async with database.session() as session:
+        wish = await asking.look_at(session, _pepper(request), issuer_of(request), pairs, now())
+    if isinstance(wish, Refusal):
+        return _refuse(request, wish)
+    try:
+        signed_in, hash, agencies = await person_with_agencies(request)
+    except Unauthenticated:
+        return to_sign_in(request)
+    able = consenting.agencies_for(wish.client, agencies)
+    agency = _choose(able, form.get("agency"))
+    if agency is None:
+        return _which_agency(request, wish, form, signed_in, able)
+    presented = PresentedMember(agency["id"], signed_in, hash)
+    async with database.session() as session:
+        if decided and form.get("decision") == "allow":
+            return await _allow(request, session, wish, form, presented, agency)
+        if decided:
+            if wish.pushed is not None:
+                await stamp(raw(session), wish.client.agency_id)
+                await asking.spend(session, wish.client, wish.pushed, now())
+            return _lead(request, wish, error="access_denied")
+        reach = await consenting.reach_of(raw(session), presented, wish.scopes)
+    return _ask(request, wish, form, signed_in, agency, reach)
+
+
+def issuer_of(request: Request) -> str:
+    """Name this authorization server."""
+    url: str = request.app.state.settings.public_url
+    return url.rstrip("/")
+
+
+def _pepper(request: Request) -> str:
+    text: str = request.app.state.settings.secret.get_secret_value()
+    return text
+
+
+def _choose(able: list[Row], text: str) -> Row | None:
+    """The agency that is meant; None where it is not said and there are several. Raises Missing where none can be."""
+    wanted = named("agency", text or None)
+    if wanted is not None:
+        able = [row for row in able if row["id"] == wanted]
+    if not able:
+        raise Missing
+    return able[0] if len(able) == 1 else None
+
+
+def _refuse(request: Request, refusal: Refusal) -> Response:
+    if refusal.redirect_uri is None:
+        return page(request, "consent_refused.html", status=400, error=refusal.error)
+    return _redirect(answered(refusal.redirect_uri, issuer_of(request), refusal.state, error=refusal.error))
+
+
+def _lead(request: Request, wish: Wish, **more: str) -> Response:
+    return _redirect(answered(wish.redirect_uri, issuer_of(request), wish.state, **more))
+
+
+def _redirect(url: str) -> Response:
+    """Lead on by a GET, so that no form is sent a second time to somebody else (RFC 9700 section 4.12)."""
+    return RedirectResponse(url, status_code=303, headers={"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
+
+
+def _which_agency(request: Request, wish: Wish, form: Form, signed_in: SignedIn, able: list[Row]) -> Response:
+    kept = [pair for pair in form.pairs if pair[0] not in OWN]
+    links = [{"name": row["name"], "address": f"{PATH}?{urlencode([*kept, ('agency', encode('agc', row['id']))])}"} for row in able]
+    return page(
+        request, "consent_agency.html", person=signed_in, locale=signed_in.locale, application=wish.client.name, agencies=links
+    )
+
+
+def _ask(
+    request: Request, wish: Wish, form: Form, signed_in: SignedIn, agency: Row, reach: Reach, *, refused: bool = False
+) -> Response:  # fmt: skip
+    words = Words(choose_language(request, signed_in.locale))
+    kept = [pair for pair in form.pairs if pair[0] not in OWN]
+    chosen = set(form.all("workspace"))
+    rooms = [{"id": encode("wsp", row["id"]), "name": row["name"]} for row in reach.workspaces]
+    scopes = [{"text": words.find(f"consent.scope_{scope.replace(':', '_')}") or scope, "held": scope in reach.held}
+              for scope in wish.scopes]  # fmt: skip
+    facts: dict[str, Any] = {
+        "application": wish.client.name, "owner": wish.client.agency_name, "agency": agency["name"],
+        "host": urlsplit(wish.redirect_uri).hostname, "scopes": scopes, "workspaces": rooms, "chosen": chosen,
+        "hidden": [*kept, ("agency", encode("agc", agency["id"]))],
+    }  # fmt: skip
+    if refused:
+        facts["alert"] = words.plain("consent.choose")
+    return page(
+        request, TEMPLATE, status=422 if refused else 200, person=signed_in, locale=signed_in.locale,
+        leads_to=(wish.redirect_uri,), **facts,
+    )  # fmt: skip
+
+
+async def _allow(
+    request: Request, session: AsyncSession, wish: Wish, form: Form, presented: PresentedMember, agency: Row
+) -> Response:  # fmt: skip
+    reach = await consenting.reach_of(raw(session), presented, wish.scopes)
+    chosen = tuple(dict.fromkeys(_workspace(text) for text in form.all("workspace")))
+    scopes = consenting.narrowed(wish, reach, chosen)
+    if not chosen or not scopes:
+        return _ask(request, wish, form, presented.signed_in, agency, reach, refused=True)
+    moment = now()
+    granted = await consenting.say_yes(
+        session, _pepper(request), issuer_of(request), wish, presented, scopes, chosen, moment
+    )  # fmt: skip
+    entry = Entry("grant", granted.grant["id"], None, after=pick("grant", granted.grant))
+    await record(raw(session), presented.agency_id, CONSENT, from_where(request, "member", granted.member_id), entry)
+    return _lead(request, wish, code=granted.code)
+
+
+def _workspace(text: str) -> UUID:
+    id = named("workspace", text)
+    if id is None:
+        raise Missing
+    return id
