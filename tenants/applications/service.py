@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlmodel import col
@@ -75,6 +76,12 @@ async def _require_workspaces(session: AsyncSession, actor: Actor, ids: Collecti
             raise InvalidInput(faults=[Fault(f"/workspace_ids/{position}", "not_found", "There is no such workspace.")])
 
 
+def _fields(wish: ApplicationCreate | ApplicationUpdate) -> dict[str, Any]:
+    """What was wished for, in the forms of the table."""
+    fields = {name: getattr(wish, name) for name in type(wish).model_fields}
+    return fields | {"scopes": None if wish.scopes is None else [scope.value for scope in wish.scopes]}
+
+
 async def create_application(
     session: AsyncSession, actor: Actor, wish: ApplicationCreate, pepper: str, now: datetime
 ) -> tuple[Application, str | None]:  # fmt: skip
@@ -82,7 +89,7 @@ async def create_application(
     require_whole_agency(actor)
     _require_held(actor, wish.scopes)
     await _require_workspaces(session, actor, wish.workspace_ids, confidential=wish.confidential)
-    fields = wish.model_dump(mode="python") | {"scopes": [scope.value for scope in wish.scopes]}
+    fields = _fields(wish)
     row = Application(agency_id=actor.agency_id, id=new_id(), created_at=now, updated_at=now, **fields)
     session.add(row)
     await session.flush()
@@ -111,11 +118,9 @@ async def update_application(
 ) -> Application:  # fmt: skip
     """Change the fields that are given. What is taken away is taken from living tokens too. Raises as creating does."""
     row = await find_application(session, actor, id, lock=True)
-    changes = wish.model_dump(exclude_unset=True)
+    changes = {name: value for name, value in _fields(wish).items() if name in wish.model_fields_set}
     if not changes:
         return row
-    if wish.scopes is not None:
-        changes["scopes"] = [scope.value for scope in wish.scopes]
     _require_held(actor, changes.get("scopes", row.scopes))
     if "workspace_ids" in changes:
         await _require_workspaces(session, actor, changes["workspace_ids"], confidential=row.confidential)

@@ -74,7 +74,8 @@ class Application:
 
 
 async def register(
-    app: FastAPI, agency: TestAgency, *, confidential: bool = False, scopes: tuple[str, ...] = ("post:read", "workspace:read"), **more: Any
+    app: FastAPI, agency: TestAgency, *, confidential: bool = False, scopes: tuple[str, ...] = ("post:read", "workspace:read"),
+    **more: Any,
 ) -> Application:  # fmt: skip
     """Register an application by the agency's key."""
     wish = {"name": "Dashboard", "confidential": confidential, "redirect_uris": [CALLBACK], "scopes": list(scopes)} | more
