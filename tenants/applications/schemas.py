@@ -1,12 +1,10 @@
-"""Wire shapes of applications, grants and embed tokens."""
-
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StrictBool
 
-from core.wire import ApplicationId, EmbedTokenId, GrantId, Input, Instant, MemberId, Output, Patch, WorkspaceId
-from tenants.agencies.schemas import WORKSPACES_PER_KEY_MAX, Name, NamedApplication
+from core.wire import ApplicationId, EmbedTokenId, GrantId, Input, Instant, MemberId, Name, Output, Patch, WorkspaceId
+from tenants.agencies.schemas import WORKSPACES_PER_KEY_MAX, NamedApplication
 from tenants.permissions import DELEGABLE, EMBEDDABLE, Permission
 
 URI_LENGTH_MAX = 2_000

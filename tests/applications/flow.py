@@ -73,6 +73,9 @@ class Application:
         return told
 
 
+SCOPES = ("post:read", "workspace:read")
+
+
 async def register(
     app: FastAPI, agency: TestAgency, *, confidential: bool = False, scopes: tuple[str, ...] = ("post:read", "workspace:read"),
     **more: Any,
