@@ -46,6 +46,7 @@ PREFIXES = {
     "application": "app",
     "grant": "grt",
     "embed_token": "emb",
+    "share_link": "shl",
 }
 """Resource -> prefix of its ids on the wire (product.md, section 2)."""
 NAME_LENGTH_MAX = 200
@@ -155,6 +156,7 @@ AuditEntryId = id_type("audit_entry")
 ApplicationId = id_type("application")
 GrantId = id_type("grant")
 EmbedTokenId = id_type("embed_token")
+ShareLinkId = id_type("share_link")
 
 
 def write_instant(value: datetime) -> str:

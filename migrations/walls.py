@@ -96,7 +96,6 @@ def people_walls() -> list[str]:
 
 
 ERASING = "octavo.erase_agency"
-"""The one way to take entries away: the owner names in this setting, for one transaction, the agency that is erased."""
 APPEND_ONLY = f"""
 create function refuse_change() returns trigger language plpgsql as $$
 begin
@@ -158,4 +157,57 @@ def credential_walls() -> list[str]:
         f"create policy person on password_tries to {APP_ROLE} using ({tried}) with check ({tried})",
         f"create policy old on password_tries for delete to {APP_ROLE} using (last_at < now() - interval '90 days')",
         f"grant select, insert, update, delete on password_tries to {APP_ROLE}",
+    ]
+
+
+ONLY_WHEN_ERASED = """
+create or replace function refuse_change() returns trigger language plpgsql as $$
+begin
+  if tg_op = 'DELETE' then
+    if exists (select from agencies a where a.id = old.agency_id and a.erase_at <= now()) then
+      return old;
+    end if;
+  end if;
+  raise exception '% is append-only', tg_table_name using errcode = 'insufficient_privilege';
+end $$
+"""
+"""The one way to take entries away: the agency was closed, and its grace is over. See `CLOSING`."""
+GRACE_LEAST = "13 days"
+"""A day less than what `tenants.rights.closing` gives, so that no difference of clocks refuses an owner."""
+CLOSING = f"""
+create function refuse_haste() returns trigger language plpgsql as $$
+begin
+  if current_user = '{APP_ROLE}' and new.erase_at < now() + interval '{GRACE_LEAST}'
+      and (tg_op = 'INSERT' or new.erase_at is distinct from old.erase_at) then
+    raise exception 'an agency has a grace before it is erased' using errcode = 'insufficient_privilege';
+  end if;
+  return new;
+end $$
+"""
+"""Whoever takes over the application cannot take the audit log away before somebody sees that the agency is closing."""
+
+
+def closing() -> list[str]:
+    """Statements that let an agency be erased by the application: after its grace, and with all that it has."""
+    return [
+        ONLY_WHEN_ERASED,
+        CLOSING,
+        "create trigger grace before insert or update of erase_at on agencies for each row execute function refuse_haste()",
+        f"create policy twin on agencies for select to {APP_ROLE} using (live_agency_id = (select current_agency()))",
+        f"grant delete on audit_entries, audit_seals to {APP_ROLE}",
+        f"create policy person_gone on users for delete to {APP_ROLE} using (id = {OWN})",
+        f"grant delete on users to {APP_ROLE}",
+    ]
+
+
+def reopening() -> list[str]:
+    """Take `closing` back."""
+    return [
+        f"revoke delete on users from {APP_ROLE}",
+        "drop policy person_gone on users",
+        f"revoke delete on audit_entries, audit_seals from {APP_ROLE}",
+        "drop policy twin on agencies",
+        "drop trigger grace on agencies",
+        "drop function refuse_haste()",
+        APPEND_ONLY.replace("create function", "create or replace function"),
     ]

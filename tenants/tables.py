@@ -6,7 +6,7 @@ from sqlalchemy.sql.schema import ScalarElementColumnDefault
 from core.duty_models import Duty, Heartbeat
 from core.sessions import METADATA
 from tenants.accounts.models import Account, Connection, ConnectSession
-from tenants.agencies.models import Agency, AgencyKey, ApiKey, Workspace
+from tenants.agencies.models import Agency, AgencyKey, ApiKey, Erasure, Workspace
 from tenants.applications.models import (
     AccessToken,
     Application,
@@ -27,6 +27,7 @@ from tenants.people.credentials import FactorTries, MailLink, Passkey, PasswordT
 from tenants.people.models import Member, Password, PersonSession, RoleRow, User, WorkspaceMember
 from tenants.posts.models import Attempt, Post, PostFindings, Publication, Variant
 from tenants.sandbox.models import SandboxPost, SandboxProfile
+from tenants.sharing.models import ShareLink
 
 __all__ = [
     "METADATA",
@@ -46,6 +47,7 @@ __all__ = [
     "ConnectSession",
     "Connection",
     "Duty",
+    "Erasure",
     "Event",
     "FactorTries",
     "Grant",
@@ -69,6 +71,7 @@ __all__ = [
     "RoleRow",
     "SandboxPost",
     "SandboxProfile",
+    "ShareLink",
     "TotpFactor",
     "User",
     "UserKey",

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, CheckConstraint, Column, ForeignKeyConstraint, Index, LargeBinary, Text, text
+from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Column, ForeignKeyConstraint, Index, LargeBinary, Text, text
 from sqlmodel import Field, SQLModel
 
 from core.tables import instant, uuid_array
@@ -23,6 +23,10 @@ class Agency(SQLModel, table=True):
     livemode: bool
     live_agency_id: UUID | None = Field(default=None, foreign_key="agencies.id", unique=True)
     second_factor_required: bool = Field(default=False)
+    erase_at: datetime | None = instant(nullable=True)
+    """Its owner closed it: what is left of it goes then. The database refuses an instant that leaves no time to think."""
+    closed_at: datetime | None = instant(nullable=True)
+    """The erasure has begun: no key, session or link opens anything any more."""
     created_at: datetime = instant(default_now=True)
 
 
@@ -33,6 +37,18 @@ class AgencyKey(SQLModel, table=True):
 
     agency_id: UUID = Field(primary_key=True, foreign_key="agencies.id")
     wrapped: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class Erasure(SQLModel, table=True):
+    """What stays of an agency that was erased: that it was, when, and where its audit log ended. Nothing of it can be read."""
+
+    __tablename__ = "erasures"
+
+    agency_id: UUID = Field(primary_key=True)
+    requested_at: datetime | None = instant(nullable=True)
+    erased_at: datetime = instant(default_now=True)
+    audit_sequence: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=True))
+    audit_hash: bytes | None = Field(default=None, sa_column=Column(LargeBinary, nullable=True))
 
 
 class Workspace(SQLModel, table=True):
@@ -50,6 +66,9 @@ class Workspace(SQLModel, table=True):
     time_zone: str
     late_policy: str = Field(default="ask")
     late_window_s: int = Field(default=21_600)
+    closed_at: datetime | None = instant(nullable=True)
+    """The client left: nothing new is taken, nothing goes out."""
+    erase_at: datetime | None = instant(nullable=True)
     version: int = Field(default=1)
     created_at: datetime = instant(default_now=True)
     updated_at: datetime = instant(default_now=True)

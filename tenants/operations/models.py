@@ -30,7 +30,8 @@ class Operation(SQLModel, table=True):
 
     agency_id: UUID = Field(primary_key=True)
     id: UUID = Field(primary_key=True)
-    workspace_id: UUID
+    workspace_id: UUID | None = Field(default=None)
+    """None: of the whole agency."""
     kind: str
     state: str = Field(default="queued")
     progress: int = Field(default=0)
