@@ -26,9 +26,11 @@ from api.v1 import (
     applications,
     audit,
     bulk,
+    closures,
     connect_sessions,
     email,
     events,
+    exports,
     grants,
     invitations,
     keys,
@@ -41,6 +43,7 @@ from api.v1 import (
     roles,
     second_factors,
     sessions,
+    share_links,
     workspaces,
 )
 from core.crypto import KeyRing
@@ -75,6 +78,9 @@ V1 = (
     audit,
     applications,
     grants,
+    share_links,
+    exports,
+    closures,
 )
 """In the order in which they are asked for: routes are matched one after another."""
 PEOPLE = (sign_in_page, invitation_page, sessions_page, consent_page)

@@ -31,6 +31,8 @@ HOLDERS_MAX = 100_000
 """Tokens whose holder a process remembers; then it begins anew, and looks each up once more."""
 PASSWORDS = 5
 """For one account from one address in a minute: who mistypes has room, and who guesses gets 7,200 a day."""
+LINKS = 120
+"""For one share link in a minute: a page with its pictures, opened by some people at once."""
 IPV6_PREFIX = 64
 """One customer of a provider gets a network of this size (RFC 6177), so its addresses count as one."""
 
@@ -77,6 +79,7 @@ class RateLimits:
         self._applications = Policies(application=settings.rate_limit_key)
         self._holders: dict[bytes, bytes] = {}
         """Of tokens that were right a moment ago: under whom their requests count."""
+        self._links = Policies(link=LINKS)
 
     def let_strangers(self, scope: Scope) -> None:
         """Refuse an address from which too many keys, cookies or passwords were wrong lately. Raises TooManyRequests."""
@@ -110,6 +113,10 @@ class RateLimits:
         """
         name = id.hex if proven else hashlib.sha256(f"{id.hex} {_address(scope)}".encode()).hexdigest()
         self._count(scope, self._applications, (name[: 2 * NAME_BYTES],))
+
+    def admit_link(self, scope: Scope, hash: bytes) -> None:
+        """Count a request by a share link that is well formed, whether it lives or not. Raises TooManyRequests."""
+        self._count(scope, self._links, (hash[:NAME_BYTES].hex(),))
 
     def enter(self, scope: Scope, key: PresentedKey | PresentedToken) -> None:
         """Count a request whose key was right a moment ago. Raises TooManyRequests, also where too many keys were wrong lately."""

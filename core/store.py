@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
 import obstore
@@ -32,6 +32,9 @@ CONNECT_S = 3
 RETRIES_MAX = 2
 """Tries after the first, within `RETRY_S`. obstore's own default, 10 in 3 minutes, is longer than any caller waits."""
 RETRY_S = 10
+PART_BYTES = 8 * 1024 * 1024
+"""Of a large file: S3 takes parts of 5 MiB or more (docs.aws.amazon.com, "Multipart upload limits", 2026-11)."""
+SWEEP_PAGE = 200
 CHUNK_BYTES = 256 * 1024
 """Least size of a streamed piece: few enough turns of the loop, little enough memory per reader."""
 
@@ -82,6 +85,39 @@ class MediaStore:
                     await obstore.delete_async(self._store, key)
         except NotStoredError:
             return
+
+    async def put_file(self, key: str, file: BinaryIO) -> None:
+        """Write a large file in parts of `PART_BYTES`, so that no more than a few of them are in memory. Has no deadline."""
+        with _translated(key):
+            await obstore.put_async(self._store, key, file, use_multipart=True, chunk_size=PART_BYTES, max_concurrency=2)
+
+    async def pieces(self, key: str, size_bytes: int) -> AsyncIterator[bytes]:
+        """Read a large file in parts, each within the deadline: one answer of the store could not last as long as a reader does.
+
+        Raises NotStoredError before the first piece.
+        """
+        first = await self._part(key, 0, min(PART_BYTES, size_bytes))
+        return self._parts(key, first, size_bytes)
+
+    async def _parts(self, key: str, first: bytes, size_bytes: int) -> AsyncIterator[bytes]:
+        yield first
+        for start in range(len(first), size_bytes, PART_BYTES):
+            yield await self._part(key, start, min(start + PART_BYTES, size_bytes))
+
+    async def _part(self, key: str, start: int, end: int) -> bytes:
+        with _translated(key):
+            async with asyncio.timeout(DEADLINE_S):
+                return bytes(await obstore.get_range_async(self._store, key, start=start, end=end))
+
+    async def sweep(self, prefix: str) -> int:
+        """Remove everything whose key begins with the folder `prefix`. Returns how much there was."""
+        count = 0
+        with _translated(prefix):
+            async for page in obstore.list(self._store, prefix, chunk_size=SWEEP_PAGE):
+                for one in page:
+                    await self.delete(one["path"])
+                count += len(page)
+        return count
 
     async def discard(self, key: str) -> None:
         """Remove `key` when its rows are gone already. Never fails: what stays behind costs space only."""

@@ -30,7 +30,7 @@ Errors are a tree, and the branch is the promise:
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 Handles = dict[str, Any]
 """What a step stored: JSON only. Merged over the steps of one publication, so names carry the step's meaning."""
@@ -375,4 +375,13 @@ class Network(Protocol):
 
     async def delete(self, call: Call) -> None:
         """Take the post `call.external_id` away; a post that is not there counts as done."""
+        ...
+
+
+@runtime_checkable
+class Revokes(Protocol):
+    """A connector whose network can be asked to end an authorisation."""
+
+    async def revoke(self, credentials: Credentials) -> None:
+        """End it. What the network does not know any more counts as done. Raises errors of the tree above."""
         ...

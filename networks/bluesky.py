@@ -126,6 +126,17 @@ class Bluesky:
             raise Uncertain("Bluesky renewed the authorisation of another account.")
         return session_credentials(session, own_server(session) or service_url)
 
+    async def revoke(self, credentials: Credentials) -> None:
+        """End the session by its refresh token (lexicon com.atproto.server.deleteSession, read 2026-11). The app password stays."""
+        headers = {"Authorization": f"Bearer {credentials.values['refresh_token']}"}
+        service_url = credentials.values["service_url"]
+        answer = await self._request("POST", service_url, "com.atproto.server.deleteSession", headers=headers)
+        if answer.status != 200:  # a good answer has no body
+            try:
+                read_answer("refresh", answer)
+            except Unauthorized:
+                return
+
     async def _newest(self, credentials: Credentials) -> str | None:
         params = {"repo": credentials.values["did"], "collection": COLLECTION, "limit": "1"}
         body = await self._own(

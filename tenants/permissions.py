@@ -21,6 +21,8 @@ class Permission(StrEnum):
     AGENCY_TRANSFER = "agency:transfer"
     ROLE_READ = "role:read"
     ROLE_MANAGE = "role:manage"
+    AGENCY_EXPORT = "agency:export"
+    AGENCY_CLOSE = "agency:close"
     MEMBER_READ = "member:read"
     MEMBER_MANAGE = "member:manage"
     MEMBER_ASSIGN = "member:assign"
@@ -30,6 +32,8 @@ class Permission(StrEnum):
     WORKSPACE_READ = "workspace:read"
     WORKSPACE_CREATE = "workspace:create"
     WORKSPACE_UPDATE = "workspace:update"
+    WORKSPACE_EXPORT = "workspace:export"
+    WORKSPACE_CLOSE = "workspace:close"
     ACCOUNT_READ = "account:read"
     ACCOUNT_CONNECT = "account:connect"
     ACCOUNT_MANAGE = "account:manage"
@@ -43,6 +47,8 @@ class Permission(StrEnum):
     POST_DELETE = "post:delete"
     PUBLICATION_READ = "publication:read"
     PUBLICATION_RESOLVE = "publication:resolve"
+    LINK_READ = "link:read"
+    LINK_MANAGE = "link:manage"
     EVENT_READ = "event:read"
     OPERATION_READ = "operation:read"
     AUDIT_READ = "audit:read"
@@ -57,7 +63,6 @@ class Later(StrEnum):
     Whoever makes the resource moves its permissions to `Permission`, and no role changes.
     """
 
-    AGENCY_CLOSE = "agency:close"
     WEBHOOK_READ = "webhook:read"
     WEBHOOK_MANAGE = "webhook:manage"
     BILLING_READ = "billing:read"
@@ -94,11 +99,12 @@ class Later(StrEnum):
 ALL = frozenset(Permission)
 P, L = Permission, Later
 EVERYTHING: frozenset[Permission | Later] = frozenset((*Permission, *Later))
-OF_THE_OWNER: frozenset[Permission | Later] = frozenset({P.AGENCY_TRANSFER, L.AGENCY_CLOSE})
+OF_THE_OWNER: frozenset[Permission | Later] = frozenset({P.AGENCY_TRANSFER, P.AGENCY_CLOSE})
 """What owners do in person: a key can name it, and not do it."""
 OF_THE_AGENCY: frozenset[Permission | Later] = frozenset({
-    P.AGENCY_READ, P.KEY_READ, P.KEY_MANAGE, P.WORKSPACE_CREATE, P.AGENCY_UPDATE, *OF_THE_OWNER, P.MEMBER_READ, P.MEMBER_MANAGE,
-    P.ROLE_MANAGE, P.APPLICATION_READ, P.APPLICATION_MANAGE, L.WEBHOOK_READ, L.WEBHOOK_MANAGE, L.BILLING_READ, L.BILLING_MANAGE,
+    P.AGENCY_READ, P.AGENCY_EXPORT, P.KEY_READ, P.KEY_MANAGE, P.WORKSPACE_CREATE, P.WORKSPACE_CLOSE, P.AGENCY_UPDATE,
+    *OF_THE_OWNER, P.MEMBER_READ, P.MEMBER_MANAGE, P.ROLE_MANAGE, P.APPLICATION_READ, P.APPLICATION_MANAGE, L.WEBHOOK_READ,
+    L.WEBHOOK_MANAGE, L.BILLING_READ, L.BILLING_MANAGE,
     P.AUDIT_READ,
 })  # fmt: skip
 """What is about the agency as a whole: no role of a workspace has any of it."""

@@ -14,8 +14,10 @@ from core import duties
 from core.clock import now
 from core.db import Tenant
 from core.duties import Claimed
+from core.errors import TemporarilyUnavailable
 from tenants.posts.delivery import KIND as PUBLISH
 from tenants.posts.release import release
+from tenants.rights.exporting import folder
 from workers.context import Context
 from workers.recording import ACCOUNT_REASONS
 
@@ -34,10 +36,16 @@ EXPIRED = (
     " select id from connect_sessions where agency_id = $1 and expires_at < now()"
     " and (sealed_credentials is not null or sealed_verifier is not null) limit $2)",
     "delete from operations where agency_id = $1 and id in (select id from operations"
-    " where agency_id = $1 and expires_at < now() limit $2)",
+    " where agency_id = $1 and expires_at < now() and storage_key is null limit $2)",
+    "delete from share_links where agency_id = $1 and id in (select id from share_links"
+    " where agency_id = $1 and expires_at < now() - interval '90 days' limit $2)",
 )
 SWEEP_TRIES = "delete from password_tries"
 """Of no agency: the policy `old` lets go what nobody has touched for 90 days, and nothing else is seen here."""
+ARCHIVES = """
+select id, workspace_id from operations where agency_id = $1 and expires_at < now() and storage_key is not null limit 100
+"""
+FORGET = "delete from operations where agency_id = $1 and id = any($2::uuid[])"
 FORGOTTEN = """
 select d.id, coalesce(d.next_at, d.due_at, now()) due_at, d.account_id from publications d
 where d.agency_id = $1 and d.state in ('scheduled', 'retry_wait', 'claimed', 'preparing', 'publishing', 'outcome_unknown',
@@ -61,6 +69,7 @@ async def run(context: Context, agency_id: UUID, claimed: list[Claimed]) -> None
     for statement in EXPIRED:
         while await _deleted(context, agency_id, statement) >= DELETE_MAX:
             pass
+    await _archives(context, agency_id)
     async with context.database.connection(Tenant(agency_id)) as db:
         await _mend(db, agency_id)
         await db.execute(SWEEP_TRIES)
@@ -71,6 +80,22 @@ async def _deleted(context: Context, agency_id: UUID, statement: str) -> int:
     async with context.database.connection(Tenant(agency_id)) as db:
         answer = await db.execute(statement, agency_id, DELETE_MAX)
     return int(answer.rpartition(" ")[2])
+
+
+async def _archives(context: Context, agency_id: UUID) -> None:
+    """Delete the archives of exports, each before the row that knows of it. A store that is away is asked in an hour."""
+    while True:
+        async with context.database.connection(Tenant(agency_id)) as db:
+            rows = await db.fetch(ARCHIVES, agency_id)
+        try:
+            for row in rows:
+                await context.store.sweep(folder(agency_id, row["workspace_id"], row["id"]))
+        except TemporarilyUnavailable:
+            return
+        async with context.database.connection(Tenant(agency_id)) as db:
+            await db.execute(FORGET, agency_id, [row["id"] for row in rows])
+        if len(rows) < 100:
+            return
 
 
 async def _mend(db: asyncpg.Connection, agency_id: UUID) -> None:

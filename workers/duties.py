@@ -21,6 +21,7 @@ LATER = {
     "mail": "workers.mail",
     "cleanup": "workers.cleanup",
     "operation": "workers.operations",
+    "erase": "workers.erasing",
     "findings": "workers.findings",
 }
 """Imported with the first duty of the kind, in a thread: some of them bring SQLAlchemy with its models."""

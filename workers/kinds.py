@@ -8,6 +8,7 @@ QUEUES: dict[str, str] = {
     "mail": "default",
     "cleanup": "bulk",
     "operation": "bulk",
+    "erase": "bulk",
     "findings": "bulk",
 }
 """Kind of duty -> Dramatiq queue."""

@@ -21,6 +21,7 @@ from networks.base import Network
 from tenants.operations.service import ENDED, KIND, actor_of, end, load, move
 from tenants.permissions import Actor
 from tenants.posts import importing
+from workers import whole
 from workers.context import Context
 
 log = logging.getLogger("octavo.operations")
@@ -70,6 +71,9 @@ async def _one(context: Context, agency_id: UUID, claimed: Claimed) -> None:
     if started[0]["starts"] > STARTS_MAX:
         await _fail(context, agency_id, row, fence, Problem())
         return
+    if row["kind"] in whole.WORKS:
+        await whole.run(context, agency_id, row, Claimed(agency_id, claimed.subject_id, fence))
+        return
     try:
         parts = await asyncio.to_thread(WORKS[row["kind"]].read, await context.store.get(row["storage_key"]))
     except TemporarilyUnavailable:
@@ -88,7 +92,8 @@ async def _fail(context: Context, agency_id: UUID, row: asyncpg.Record, fence: i
     async with context.database.connection(Tenant(agency_id)) as db:
         if not await end(db, agency_id, row, fence, "failed", {}, problem.describe(context.settings.public_url)):
             return
-    await context.store.discard(row["storage_key"])
+    if row["storage_key"] is not None:
+        await context.store.discard(row["storage_key"])
 
 
 async def _steps(context: Context, agency_id: UUID, claimed: Claimed, parts: Sequence[Any]) -> bool:

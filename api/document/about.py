@@ -40,8 +40,10 @@ TAGS = [
     {"name": "Media", "description": "Files that posts carry."},
     {"name": "Posts", "description": "Content, its time, and its accounts."},
     {"name": "Publications", "description": "Deliveries: one post at one account, with every attempt and its proof."},
+    {"name": "Share links", "description": "Links that show one thing to people without an account, and opening them."},
     {"name": "Operations", "description": "Long work that was accepted: how far it is, and what it brought."},
     {"name": "Events", "description": "What happened, in order."},
+    {"name": "Data rights", "description": "Exports, letting a client go, and closing the agency."},
     {"name": "Audit log", "description": "Who changed what: append-only, chained, and verifiable."},
 ]
 KEY = """

@@ -107,6 +107,7 @@ WORDS: dict[str, tuple[str, Any]] = {
     "retryable": ("Trying again can help.", False),
     "return_url": ("Where the person goes after the redirect.", "https://dashboard.example/connected"),
     "revoked_at": ("When it was revoked; null: it lives.", None),
+    "share_link_id": ("Id of the share link.", NOTHING),
     "session_id": ("Id of the session.", NOTHING),
     "schedule": ("When to publish: a time, or `now`. Left out: a draft.", NOTHING),
     "scopes": ("What it may do, as permissions.", ["post:read", "post:create"]),

@@ -131,7 +131,7 @@ async def list_posts(
     )
     found = await queries.list_posts(db, actor, workspace_id, wanted, query.limit + 1)
     if not found or found[0]["workspace_id"] != workspace_id:
-        await queries.workspace_zone(db, actor, workspace_id)  # an empty page, or a workspace that is not there
+        await queries.workspace_zone(db, actor, workspace_id, look=True)  # an empty page, or a workspace that is not there
     page = page_of(request, response, actor, query, found, [row["id"] for row in found])
     page["data"] = await read_posts(db, actor, page["data"])
     return Response(orjson.dumps(page), media_type="application/json", headers=dict(response.headers))

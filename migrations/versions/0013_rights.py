@@ -30,7 +30,6 @@ def upgrade() -> None:
     op.alter_column('operations', 'workspace_id', existing_type=sa.Uuid(), nullable=True)
     op.create_table('erasures',
     sa.Column('agency_id', sa.Uuid(), nullable=False),
-    sa.Column('requested_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('erased_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.Column('audit_sequence', sa.BigInteger(), nullable=True),
     sa.Column('audit_hash', sa.LargeBinary(), nullable=True),

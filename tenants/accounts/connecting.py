@@ -38,6 +38,7 @@ from tenants.accounts.models import Account, ConnectSession
 from tenants.accounts.redirects import check_return_url, digest_state, redirect_uri, write_state
 from tenants.accounts.schemas import ConnectSessionComplete, ConnectSessionCreate, Reconnect
 from tenants.accounts.sealing import PENDING, VERIFIER, open_vault
+from tenants.agencies.closed import require_open
 from tenants.agencies.models import Workspace
 from tenants.owned import find
 from tenants.permissions import Actor
@@ -98,7 +99,7 @@ async def plan(
     development: bool,
 ) -> Plan:
     """Check a wish for new accounts. Raises Missing, InvalidInput, Unprocessable (mode); writes nothing."""
-    await find(session, Workspace, actor, workspace_id)
+    require_open((await find(session, Workspace, actor, workspace_id)).closed_at)
     network = networks.get(wish.network)
     if network is None:
         raise InvalidInput(faults=[Fault("/network", "not_found", "There is no such network.")])
@@ -117,6 +118,7 @@ async def plan_reconnect(
     """Check a wish to authorise an account (workspace, id) anew, as `plan` does. Raises Conflict too."""
     workspace_id, account_id = account
     row = await find(session, Account, actor, account_id, workspace_id=workspace_id)
+    require_open((await find(session, Workspace, actor, workspace_id)).closed_at)
     network = networks.get(row.network)
     if network is None:
         raise Conflict("The network of this account is not served here any more.")

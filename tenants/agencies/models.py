@@ -45,7 +45,6 @@ class Erasure(SQLModel, table=True):
     __tablename__ = "erasures"
 
     agency_id: UUID = Field(primary_key=True)
-    requested_at: datetime | None = instant(nullable=True)
     erased_at: datetime = instant(default_now=True)
     audit_sequence: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=True))
     audit_hash: bytes | None = Field(default=None, sa_column=Column(LargeBinary, nullable=True))

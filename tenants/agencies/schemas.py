@@ -52,6 +52,8 @@ class WorkspaceRead(Output):
     time_zone: str
     late_policy: str
     late_window_s: int
+    closed_at: Instant | None = Field(None, description="When it was closed: nothing new is taken, and nothing goes out.")
+    erase_at: Instant | None = Field(None, description="When what is in it is deleted, unless it is opened again.")
     version: int
     created_at: Instant
     updated_at: Instant

@@ -13,6 +13,7 @@ from core.crypto import KeyRing, hash_key, new_data_key
 from core.db import raw
 from core.errors import PermissionDenied
 from core.ids import new_id
+from tenants.agencies.closed import require_open
 from tenants.agencies.keys import HINT_LENGTH, write_key
 from tenants.agencies.models import Agency, AgencyKey, ApiKey, Workspace
 from tenants.agencies.schemas import WorkspaceCreate, WorkspaceUpdate
@@ -102,6 +103,7 @@ async def update_workspace(
     """Change the fields that are given."""
     row = await find(session, Workspace, actor, workspace_id, lock=True)
     changes = wish.model_dump(exclude_unset=True)
+    require_open(row.closed_at)
     if changes:
         row.sqlmodel_update(changes | {"version": row.version + 1, "updated_at": now})
         session.add(row)

@@ -19,8 +19,8 @@ from core.ids import encode, new_id
 from core.wire import write_instant
 
 FIELDS: dict[str, tuple[str, ...]] = {
-    "agency": ("name",),
-    "workspace": ("name", "time_zone", "late_policy", "late_window_s", "version"),
+    "agency": ("name", "erase_at"),
+    "workspace": ("name", "time_zone", "late_policy", "late_window_s", "closed_at", "erase_at", "version"),
     "key": ("name", "scopes", "workspace_ids", "created_by", "created_by_member", "expires_at", "revoked_at"),
     "connect_session": ("network", "state", "account_id", "account_ids"),
     "account": ("network", "external_id", "name", "handle", "state", "state_reason", "version"),
@@ -34,6 +34,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "application": ("name", "confidential", "offered", "redirect_uris", "scopes", "workspace_ids"),
     "grant": ("application_id", "application_name", "member_id", "scopes", "workspace_ids", "revoked_at", "revoked_reason"),
     "embed_token": ("scopes", "workspace_ids", "expires_at"),
+    "share_link": ("purpose", "post_id", "max_opens", "opens", "expires_at", "revoked_at"),
 }
 """Noun -> what of it an entry may tell. Nothing that is sealed, hashed or shown once stands here."""
 DIGESTED: dict[str, tuple[str, ...]] = {"post": ("text", "media")}
@@ -46,6 +47,7 @@ IDS = {
     "created_by_member": "mem",
     "member_id": "mem",
     "application_id": "app",
+    "post_id": "pst",
 }
 """Fields that are ids: the prefix of each."""
 USER_AGENT_LENGTH_MAX = 200

@@ -23,6 +23,7 @@ from core.errors import Conflict, Fault, InvalidInput
 from core.ids import encode, new_id
 from core.store import MediaStore
 from core.wire import PREFIXES
+from tenants.agencies.closed import require_open
 from tenants.agencies.models import Workspace
 from tenants.media import images
 from tenants.media.models import Asset, AssetVersion
@@ -90,9 +91,11 @@ async def store_picture(
             raise
 
 
-async def check_workspace(session: AsyncSession, actor: Actor, workspace_id: UUID) -> None:
-    """Refuse a workspace that is not the caller's before its file is read. Raises Missing."""
-    await find(session, Workspace, actor, workspace_id)
+async def check_workspace(session: AsyncSession, actor: Actor, workspace_id: UUID, *, look: bool = False) -> None:
+    """Refuse a workspace that is not the caller's or, unless it is for a look, closed. Raises Missing, Conflict."""
+    workspace = await find(session, Workspace, actor, workspace_id)
+    if not look:
+        require_open(workspace.closed_at)
 
 
 async def create_asset(
@@ -144,7 +147,7 @@ async def list_assets(
     session: AsyncSession, actor: Actor, workspace_id: UUID, *, after: UUID | None, limit: int
 ) -> list[AssetRead]:
     """Read files, newest first, from the one after `after`. Raises Missing for a foreign workspace."""
-    await check_workspace(session, actor, workspace_id)
+    await check_workspace(session, actor, workspace_id, look=True)
     query = owned(Asset, actor).where(Asset.workspace_id == workspace_id)
     if after is not None:
         query = query.where(col(Asset.id) < after)

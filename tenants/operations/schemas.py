@@ -11,7 +11,7 @@ class OperationRead(Output):
     """Long work that was accepted. Ask again until its state is one of the last three."""
 
     id: OperationId
-    workspace_id: WorkspaceId
+    workspace_id: WorkspaceId | None = Field(description="Id of the workspace; null: it is of the whole agency.")
     kind: str = Field(examples=["posts_import"], description="May grow.")
     state: str = Field(examples=["running"], description="queued, running, succeeded, failed or canceled; may grow.")
     progress: int = Field(ge=0, le=100, description="How far it is, in percent.")

@@ -36,7 +36,7 @@ where agency_id = $1 and id = $2
 """
 END = """
 update operations set state = $3::text, progress = case when $3::text = 'succeeded' then 100 else progress end,
-  problem = $4::text::jsonb, storage_key = null, updated_at = now()
+  problem = $4::text::jsonb, storage_key = $5, expires_at = coalesce($6, expires_at), updated_at = now()
 where agency_id = $1 and id = $2
 """
 
@@ -46,10 +46,10 @@ def _json(value: Mapping[str, Any] | None) -> str | None:
 
 
 async def accept(
-    db: Statements, actor: Actor, workspace_id: UUID, id: UUID, kind: str, input: Mapping[str, Any], storage_key: str | None,
+    db: Statements, actor: Actor, workspace_id: UUID | None, id: UUID, kind: str, input: Mapping[str, Any], storage_key: str | None,
     now: datetime,
 ) -> None:  # fmt: skip
-    """Write an operation and its duty. What it may do later is what the caller may do now."""
+    """Write an operation and its duty; None is the whole agency. What it may do later is what the caller may do now."""
     permissions = sorted(permission.value for permission in actor.permissions)
     text = _json({**input, "permissions": permissions})
     await db.execute(INSERT, actor.agency_id, workspace_id, id, kind, text, storage_key, actor.id, now, now + KEEP)
@@ -63,7 +63,7 @@ async def load(db: Statements, agency_id: UUID, id: UUID) -> asyncpg.Record | No
 
 
 def actor_of(agency_id: UUID, row: asyncpg.Record) -> Actor:
-    """Act as who asked for it, within its workspace, with the permissions of that moment."""
+    """Act as who asked for it, within its workspace if it has one, with the permissions of that moment."""
     return Actor(
         agency_id=agency_id,
         agency_name=row["agency_name"],
@@ -71,7 +71,7 @@ def actor_of(agency_id: UUID, row: asyncpg.Record) -> Actor:
         key_id=row["created_by"],
         key_name=row["key_name"],
         permissions=frozenset(Permission(name) for name in orjson.loads(row["input"])["permissions"]),
-        workspace_ids=(row["workspace_id"],),
+        workspace_ids=None if row["workspace_id"] is None else (row["workspace_id"],),
     )
 
 
@@ -82,12 +82,17 @@ async def move(db: Statements, agency_id: UUID, id: UUID, position: int, total: 
 
 async def end(
     db: Statements, agency_id: UUID, row: asyncpg.Record, fence: int, state: str, data: Mapping[str, Any],
-    problem: Mapping[str, Any] | None = None,
+    problem: Mapping[str, Any] | None = None, kept: tuple[str, datetime] | None = None,
 ) -> bool:  # fmt: skip
-    """End an operation with its duty, and tell it. False, and nothing changed, for a worker whose lease is lost."""
+    """End an operation with its duty, and tell it. False, and nothing changed, for a worker whose lease is lost.
+
+    `kept`: what it made lies under this key until then, and the operation is forgotten with it.
+    """
     if row["id"] not in await duties.finish(db, KIND, [(row["id"], fence)]):
         return False
-    await db.execute(END, agency_id, row["id"], state, _json(problem))
+    await db.execute(END, agency_id, row["id"], state, _json(problem), *(kept or (None, None)))
+    if row["workspace_id"] is None:
+        return True  # events are a workspace's
     about = {"kind": row["kind"], "state": state, **data}
     await emit(db, agency_id, [(row["workspace_id"], "operation.completed", row["id"], about)])
     return True

@@ -11,6 +11,7 @@ import asyncpg
 
 from core.duties import Statements
 from core.errors import Missing
+from tenants.agencies.closed import require_open
 from tenants.audit.entries import insertion
 from tenants.idempotency.records import UNLESS_KEPT
 from tenants.permissions import Actor, owned_sql
@@ -21,9 +22,9 @@ PUBLICATION_COLUMNS = """d.id, d.workspace_id, d.post_id, d.account_id, d.networ
 d.block_reason, d.external_id, d.external_url, d.published_at, d.resolution, d.error::text error"""
 DELIVERY_COLUMNS = PUBLICATION_COLUMNS + ", d.retries, d.looks, d.unknown_since"
 
-WORKSPACE = "select id, time_zone from workspaces where agency_id = $1 and id = $2"
+WORKSPACE = "select id, time_zone, closed_at from workspaces where agency_id = $1 and id = $2"
 PLACE = """
-select w.time_zone, a.id, a.network, a.state, a.external_id, a.name, a.handle from workspaces w
+select w.time_zone, w.closed_at, a.id, a.network, a.state, a.external_id, a.name, a.handle from workspaces w
 left join accounts a on a.agency_id = w.agency_id and a.workspace_id = w.id and a.id = any($3::uuid[])
 where w.agency_id = $1 and w.id = $2
 """
@@ -83,22 +84,25 @@ where agency_id = $1 and publication_id = $2 order by number
 """
 
 
-async def workspace_zone(db: Statements, actor: Actor, workspace_id: UUID) -> str:
-    """The time zone of a workspace that the caller sees. Raises Missing."""
+async def workspace_zone(db: Statements, actor: Actor, workspace_id: UUID, *, look: bool = False) -> str:
+    """The time zone of a workspace that the caller sees. Raises Missing and, unless it is for a look, Conflict (closed)."""
     actor.see(workspace_id)
     rows = await db.fetch(WORKSPACE, actor.agency_id, workspace_id)
     if not rows:
         raise Missing
+    if not look:
+        require_open(rows[0]["closed_at"])
     zone: str = rows[0]["time_zone"]
     return zone
 
 
 async def place(db: Statements, actor: Actor, workspace_id: UUID, ids: Sequence[UUID]) -> tuple[str, dict[UUID, asyncpg.Record]]:
-    """The time zone of a workspace that the caller sees, and those of `ids` that are its accounts. Raises Missing."""
+    """The time zone of a workspace that the caller sees, and those of `ids` that are its accounts. Raises Missing, Conflict."""
     actor.see(workspace_id)
     rows = await db.fetch(PLACE, actor.agency_id, workspace_id, list(ids))
     if not rows:
         raise Missing
+    require_open(rows[0]["closed_at"])
     return rows[0]["time_zone"], {row["id"]: row for row in rows if row["id"] is not None}
 
 

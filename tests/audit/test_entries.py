@@ -96,6 +96,8 @@ async def _posts(doer: Doer) -> dict[str, Any]:
     doer.ids["pst"] = (await doer.do("create_post", wish))["id"]
     await doer.do("update_post", {"text": "Fresher rolls"})
     await doer.do("schedule_post", {"schedule": LATER})
+    doer.ids["shl"] = (await doer.do("create_share_link", {"purpose": "post", "post_id": doer.ids["pst"]}))["id"]
+    await doer.do("revoke_share_link")
     await doer.do("cancel_post")
     await doer.do("archive_post")
     doer.ids["pst"] = (await doer.do("create_post", wish))["id"]

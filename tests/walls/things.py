@@ -9,7 +9,7 @@ from core.db import Database, Tenant
 from core.ids import encode, new_id
 from tests.media.files import picture
 
-PREFIXES = ("wsp", "acc", "pst", "pub", "ast", "asv", "cns", "key", "opr", "evt", "mem", "rol", "inv")
+PREFIXES = ("wsp", "acc", "pst", "pub", "ast", "asv", "cns", "key", "opr", "evt", "mem", "rol", "inv", "shl")
 
 
 @dataclass
@@ -46,12 +46,13 @@ async def furnish(client: httpx2.AsyncClient, workspace: str, account: str | Non
     invitation = (await client.post("/v1/invitations", json=guest)).json()["id"]
     sheet = f"text,account_ids\n{secret},{account}\n"
     operation = (await client.post(f"{base}/posts/import", content=sheet, headers={"Content-Type": "text/csv"})).json()
+    link = (await client.post(f"{base}/share-links", json={"purpose": "post", "post_id": post["id"]})).json()["id"]
     event = (await client.get("/v1/events")).json()["data"][-1]["id"]
     cursor = (await client.get(f"{base}/posts", params={"limit": 1})).json()["next_cursor"]
     ids = {
         "wsp": workspace, "acc": account, "pst": post["id"], "pub": post["publications"][0]["id"], "ast": asset["id"],
         "asv": asset["versions"][0]["id"], "cns": session["id"], "key": key, "opr": operation["id"], "evt": event,
-        "rol": role, "inv": invitation,
+        "rol": role, "inv": invitation, "shl": link,
     }  # fmt: skip
     return Things(ids, cursor, once, secret)
 

@@ -1,0 +1,167 @@
+"""What an export holds: a file of JSON Lines for each table of the agency's, and the bytes of its media.
+
+Every table that has an agency stands below, either with what is withheld of it or with the reason why none of it is given; a test
+holds that against the catalogue. What is sealed or hashed is of no use to its owner and never leaves.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+from sqlalchemy import LargeBinary
+
+from core.db import Bare
+from core.errors import Conflict
+from core.ids import encode
+from core.wire import PREFIXES
+from tenants.tables import METADATA
+
+OF_AGENCY, OF_WORKSPACE = "agency_export", "workspace_export"
+KEEP = timedelta(hours=24)
+"""How long an archive can be fetched; then it and its operation are deleted."""
+PAGE = 500
+"""Rows of one short transaction. An archive is no picture of one instant: what changes meanwhile is in it before or after."""
+FORM = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One file: its name, the noun of its ids, columns that are withheld, what is added, and which rows are a workspace's."""
+
+    name: str
+    noun: str = ""
+    withheld: tuple[str, ...] = ()
+    added: str = ""
+    inside: str | None = "t.workspace_id = $2"
+    """None: of the whole agency alone."""
+
+
+_ROOM = "select w.member_id from workspace_members w where w.agency_id = $1 and w.workspace_id = $2"
+_PERSON = "|| (select jsonb_build_object('name', u.name, 'email', u.email) from users u where u.id = t.user_id)"
+RESOURCES: dict[str, Resource] = {
+    "agencies": Resource("agency", "agency", inside=None),
+    "workspaces": Resource("workspaces", "workspace", inside="t.id = $2"),
+    "members": Resource("members", "member", added=_PERSON, inside=f"t.id in ({_ROOM})"),
+    "workspace_members": Resource("workspace-members"),
+    "api_keys": Resource("api-keys", "key", ("hash",), inside="t.workspace_ids <@ array[$2::uuid]"),
+    "accounts": Resource("accounts", "account"),
+    "connections": Resource("connections", "connection", ("sealed", "refresh_presented_digest")),
+    "connect_sessions": Resource(
+        "connect-sessions", "connect_session", ("state_hash", "sealed_verifier", "sealed_credentials", "authorize_url")
+    ),
+    "assets": Resource("assets", "asset"),
+    "asset_versions": Resource("asset-versions", "asset_version", ("storage_key",)),
+    "posts": Resource("posts", "post"),
+    "variants": Resource("variants", "variant"),
+    "publications": Resource("publications", "publication"),
+    "attempts": Resource("attempts", "attempt"),
+    "post_findings": Resource("post-findings"),
+    "share_links": Resource("share-links", "share_link", ("hash",)),
+    "operations": Resource("operations", "operation", ("storage_key",)),
+    "events": Resource("events", "event", ("transaction_id",)),
+    "audit_entries": Resource("audit-entries", "audit_entry"),
+    "audit_seals": Resource("audit-seals", inside=None),
+}
+"""Table -> what is exported of it, in the order of the archive."""
+NOT_EXPORTED: dict[str, str] = {
+    "agency_keys": "The data key, wrapped: of no use outside, and nothing is sealed for its owner to open.",
+    "duties": "What is to be done when: ids and times, which stand with the things themselves.",
+    "idempotency_records": "Answers that were given already, kept for a repeat; they end by themselves.",
+    "erasures": "It is written when nothing is left to export.",
+}
+"""Tables with an agency that no archive holds, each with its reason."""
+IDS = {
+    "agency_id": "agency", "live_agency_id": "agency", "workspace_id": "workspace", "workspace_ids": "workspace",
+    "member_id": "member", "user_id": "user", "created_by_member": "member", "account_id": "account", "account_ids": "account",
+    "post_id": "post", "variant_id": "variant", "publication_id": "publication", "asset_id": "asset",
+    "asset_version_id": "asset_version", "entry_id": "audit_entry",
+}  # fmt: skip
+"""Columns, and names inside of them, that are ids: the noun of each."""
+UNDER_WAY = """
+select 1 from operations where agency_id = $1 and kind = any($2::text[]) and workspace_id is not distinct from $3
+  and state in ('queued', 'running') limit 1
+"""
+VERSIONS = """
+select id, content_type, size_bytes, storage_key from asset_versions
+where agency_id = $1 and ($2::uuid is null or workspace_id = $2) and ($3::uuid is null or id > $3) order by id limit 100
+"""
+SUFFIXES = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif", "image/webp": "webp"}
+
+
+async def refuse_second(db: Bare, agency_id: UUID, workspace_id: UUID | None, *kinds: str) -> None:
+    """Refuse long work of some kinds while there is one for the same place. Raises Conflict."""
+    if await db.fetchval(UNDER_WAY, agency_id, list(kinds), workspace_id) is not None:
+        raise Conflict("One is under way already: wait for its operation.")
+
+
+def resources(workspace_id: UUID | None) -> list[tuple[str, Resource]]:
+    """The tables of an archive, of the agency or of one workspace."""
+    return [(table, one) for table, one in RESOURCES.items() if workspace_id is None or one.inside is not None]
+
+
+async def next_rows(
+    db: Bare, table: str, agency_id: UUID, workspace_id: UUID | None, after: Sequence[Any] | None
+) -> tuple[bytes, int, Sequence[Any] | None]:
+    """Read a page of a table behind the row `after`, as JSON Lines. Returns them, how many, and where to go on (None: the end)."""
+    resource = RESOURCES[table]
+    names = [column.name for column in METADATA.tables[table].primary_key.columns if column.name != "agency_id"]
+    columns = ", ".join(f"t.{name}" for name in names)
+    place, arguments = ("t.id = $1" if table == "agencies" else "t.agency_id = $1"), [agency_id, workspace_id]
+    # $2 stands in each statement, so that its number is always the same
+    place += f" and ($2::uuid is null or {resource.inside})" if resource.inside is not None else " and $2::uuid is null"
+    if after is not None:
+        arguments += after
+        place += f" and ({columns}) > ({', '.join(f'${number}' for number in range(3, 3 + len(names)))})"
+    withheld = ", ".join(f"'{name}'" for name in resource.withheld)
+    document = f"(to_jsonb(t) - array[{withheld}]::text[] {resource.added})::text"
+    rows = await db.fetch(
+        f"select {document} document, {columns} from {table} t where {place} order by {columns} limit {PAGE}", *arguments
+    )
+    lines = b"".join(orjson.dumps(shown(table, orjson.loads(row["document"])), option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+    return lines, len(rows), [rows[-1][name] for name in names] if len(rows) == PAGE else None
+
+
+def shown(table: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a row as the API writes things: ids with their prefix, hashes in hexadecimal. Pure."""
+    noun = RESOURCES[table].noun
+    hashes = {column.name for column in METADATA.tables[table].columns if isinstance(column.type, LargeBinary)}
+    told = {name: value[2:] if name in hashes and isinstance(value, str) else _plain(name, value) for name, value in row.items()}
+    if noun:
+        told["id"] = encode(PREFIXES[noun], UUID(row["id"]))
+    for name, value in row.items():
+        kind = row.get(name.removesuffix("_id") + "_type") if name.endswith("_id") else None
+        if kind in PREFIXES and isinstance(value, str):
+            told[name] = encode(PREFIXES[kind], UUID(value))
+    return told
+
+
+def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return {inner: _plain(inner, one) for inner, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(name, one) for one in value]
+    if name in IDS and isinstance(value, str) and FORM.fullmatch(value):
+        return encode(PREFIXES[IDS[name]], UUID(value))
+    return value
+
+
+async def next_versions(db: Bare, agency_id: UUID, workspace_id: UUID | None, after: UUID | None) -> list[asyncpg.Record]:
+    """Some of the files whose bytes are exported, behind `after`."""
+    rows: list[asyncpg.Record] = await db.fetch(VERSIONS, agency_id, workspace_id, after)
+    return rows
+
+
+def media_name(row: asyncpg.Record) -> str:
+    """Name a file inside of the archive: by its id, so that no name from outside is ever a path."""
+    return f"media/{encode(PREFIXES['asset_version'], row['id'])}.{SUFFIXES.get(row['content_type'], 'bin')}"
+
+
+def folder(agency_id: UUID, workspace_id: UUID | None, operation_id: UUID) -> str:
+    """Name the folder of the media store where the archive of an operation lies, and those of workers that did not end it."""
+    room = "" if workspace_id is None else f"{workspace_id}/"
+    return f"{agency_id}/{room}exports/{operation_id}/"
