@@ -76,12 +76,13 @@ async def _agency(context: Context, duty: Claimed) -> None:
         return
     await _people(context, agency_id)
     duty = await _renewed(context, duty)
-    async with context.database.connection(Tenant(agency_id)) as db:
-        ended = await erasing.end_agency(db, agency_id)
-    if ended:
-        log.info("agency erased", extra={"agency_id": str(agency_id)})
-    else:
+    try:
+        async with context.database.connection(Tenant(agency_id)) as db:
+            await erasing.end_agency(db, agency_id)
+    except asyncpg.ForeignKeyViolationError:
         await _later(context, duty, AGAIN)
+    else:
+        log.info("agency erased", extra={"agency_id": str(agency_id)})
 
 
 async def _sweep(context: Context, duty: Claimed, tables: list[str], workspace_id: UUID | None = None) -> Claimed:

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-import asyncpg
-
 from core.db import Bare, stamp_person
 from tenants.tables import METADATA, Agency, Erasure, Member
 
@@ -122,15 +120,10 @@ async def forget_person(db: Bare, agency_id: UUID, user_id: UUID) -> None:
         await db.execute(FORGET, user_id)
 
 
-async def end_agency(db: Bare, agency_id: UUID) -> bool:
-    """Delete what is left, the agency's own row and its duties. False while its twin is not erased."""
-    try:
-        async with db.transaction():
-            await db.execute(AGENCY, agency_id)
-            await db.execute(DUTIES, agency_id)
-    except asyncpg.ForeignKeyViolationError:
-        return False
-    return True
+async def end_agency(db: Bare, agency_id: UUID) -> None:
+    """Delete what is left, the agency's own row and its duties. Raises ForeignKeyViolationError while its twin is there."""
+    await db.execute(AGENCY, agency_id)
+    await db.execute(DUTIES, agency_id)
 
 
 def prefix(agency_id: UUID, workspace_id: UUID | None = None) -> str:

@@ -4,9 +4,13 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import httpx2
+import orjson
+from fastapi import FastAPI
 
 from core.db import Database, Tenant
-from core.ids import encode, new_id
+from core.ids import decode, encode, new_id
+from tenants.rights.exporting import folder
+from tests.conftest import TestAgency
 from tests.media.files import picture
 
 PREFIXES = ("wsp", "acc", "pst", "pub", "ast", "asv", "cns", "key", "opr", "evt", "mem", "rol", "inv", "shl")
@@ -71,3 +75,19 @@ async def an_account(database: Database, tenant: Tenant, workspace_id: UUID, net
             tenant.agency_id, workspace_id, id, network, str(id),
         )  # fmt: skip
     return encode("acc", id)
+
+
+async def with_archive(app: FastAPI, database: Database, agency: TestAgency, things: Things) -> Things:
+    """Put an export there that has ended, with its archive."""
+    workspace_id, id, data = decode("wsp", things.ids["wsp"]), new_id(), things.secret.encode()
+    key = f"{folder(agency.actor.agency_id, workspace_id, id)}1.zip"
+    await app.state.store.put(key, data)
+    result = {"archive": {"size_bytes": len(data), "secret": things.secret}}
+    async with database.connection(agency.tenant) as db:
+        await db.execute(
+            "insert into operations (agency_id, workspace_id, id, kind, state, progress, storage_key, result, expires_at)"
+            " values ($1, $2, $3, 'workspace_export', 'succeeded', 100, $4, $5::text::jsonb, now() + interval '1 day')",
+            agency.actor.agency_id, workspace_id, id, key, orjson.dumps(result).decode(),
+        )  # fmt: skip
+    things.ids["opr"] = encode("opr", id)
+    return things

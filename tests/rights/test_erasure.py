@@ -1,0 +1,229 @@
+"""Erasing an agency: after it nothing of it can be read anywhere, and nothing of its neighbour is missing."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from core.clock import now
+from core.db import Database
+from core.ids import encode
+from core.settings import Settings
+from tenants.rights import erasing
+from tenants.rights.closing import AGENCY_GRACE
+from tests.conftest import Platform, TestAgency
+from tests.people.people import PASSWORD, join, make_person, signed_in
+from tests.walls.things import Things, furnish, with_archive
+
+
+
+@pytest.fixture
+async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
+    """The owner of the tables, whom no policy stops here; those of the application hold as ever."""
+    db = await asyncpg.connect(settings.database_url)
+    for row in await db.fetch("select relname from pg_class where relforcerowsecurity"):
+        await db.execute(f"alter table {row['relname']} no force row level security")
+    yield db
+    await db.close()
+
+
+async def dump(owner: asyncpg.Connection, folder: Path) -> str:
+    """Everything that there is: each row of each table of each schema, bytes as text too, and each file with its path."""
+    tables = await owner.fetch(
+        "select table_schema s, table_name t from information_schema.tables where table_type = 'BASE TABLE'"
+        " and table_schema not in ('pg_catalog', 'information_schema')"
+    )
+    found = []
+    for table in tables:
+        for row in await owner.fetch(f'select * from "{table["s"]}"."{table["t"]}"'):
+            found += [f"{table['t']}.{name}={_text(value)}" for name, value in row.items()]
+    found += [f"{path} {path.read_bytes().decode('latin1')}" for path in folder.rglob("*") if path.is_file()]
+    return "\n".join(found)
+
+
+def _text(value: object) -> str:
+    return value.decode("latin1") if isinstance(value, bytes) else str(value)
+
+
+async def plant(owner: asyncpg.Connection, agency: TestAgency, word: str) -> int:
+    """Put a word of its own into every text of every row of an agency, past all rules. Returns into how many columns."""
+    columns = await owner.fetch(
+        "select c.table_name t, c.column_name c, c.udt_name k from information_schema.columns c"
+        " where c.table_schema = 'public' and c.udt_name in ('text', 'varchar', 'jsonb', '_text')"
+        " and exists (select from information_schema.columns a where a.table_schema = 'public' and a.table_name = c.table_name"
+        "   and a.column_name = 'agency_id')"
+    )
+    planted = 0
+    for column in columns:
+        table, name = column["t"], column["c"]
+        for constraint in await owner.fetch(
+            "select conname from pg_constraint where conrelid = $1::text::regclass and contype = 'c'", table
+        ):
+            await owner.execute(f"alter table {table} drop constraint {constraint['conname']}")
+        await owner.execute(f"alter table {table} disable trigger user")
+        value = {"jsonb": f"""jsonb_build_object('x', '{word}-{table}')""", "_text": f"array['{word}-{table}']"}.get(
+            column["k"], f"'{word}-{table}-' || ctid"
+        )
+        if (table, name) in KEYS:
+            continue
+        done = await owner.execute(f"update {table} set {name} = {value} where agency_id = $1", agency.actor.agency_id)
+        planted += done != "UPDATE 0"
+    for table in {column["t"] for column in columns}:
+        await owner.execute(f"alter table {table} enable trigger user")
+    return planted
+
+
+KEYS = {
+    ("duties", "kind"), ("duties", "state"), ("asset_versions", "storage_key"), ("operations", "storage_key"),
+    ("accounts", "network"), ("accounts", "control_external_id"), ("publications", "network"), ("publications", "external_id"),
+}  # fmt: skip
+"""By these the machinery finds its way, to what the sandbox shows too; they hold words and ids of ours."""
+
+
+async def settle(platform: Platform, owner: asyncpg.Connection) -> None:
+    """Let the grace pass, and the minutes between the sweeps."""
+    await owner.execute("update agencies set erase_at = now() - interval '1 second' where erase_at is not null")
+    for _ in range(6):
+        await owner.execute("update duties set due_at = now() - interval '1 second' where kind = 'erase' and state = 'waiting'")
+        await platform.work("erase")
+
+
+async def close(platform: Platform, agency: TestAgency, email: str = "ada@first.example") -> None:
+    """Have the owner of an agency close it. `agency` is the live one."""
+    database = platform.context.database
+    user = await make_person(database, email)
+    for one in (agency, agency.sibling):
+        assert one is not None
+        await join(database, one, user, "owner")
+    async with await signed_in(platform.app, database, user, agency) as browser:
+        answer = await browser.post("/v1/agency/closure", json={"password": PASSWORD})
+        assert answer.status_code == 202, answer.text
+
+
+async def furnished(platform: Platform, agency: TestAgency) -> Things:
+    async with platform.client(agency.key) as client:
+        things = await furnish(client, encode("wsp", agency.workspace.id))
+    return await with_archive(platform.app, platform.context.database, agency, things)
+
+
+async def test_nothing_of_an_erased_agency_is_left_and_everything_of_its_neighbour_is(
+    platform: Platform, agency: TestAgency, other: TestAgency, owner: asyncpg.Connection, settings: Settings
+) -> None:
+    folder = Path(settings.home) / "media"
+    for one in (agency, other):
+        await furnished(platform, one)
+        async with platform.client(one.key) as client:  # published to the sandbox, which keeps what it shows in this database
+            word, base = f"sandboxed-{one.actor.agency_name}", f"/v1/workspaces/{encode('wsp', one.workspace.id)}"
+            account = (await client.get(f"{base}/accounts")).json()["data"][0]["id"]
+            await client.post(f"{base}/posts", json={"text": word, "account_ids": [account], "schedule": "now"})
+    await platform.work("publish", "operation", "audit")
+    assert agency.sibling is not None
+    await close(platform, agency.sibling)
+    words = {one.actor.agency_name: f"canary-{one.actor.agency_name}" for one in (agency, other)}
+    for one in (agency, other):
+        assert await plant(owner, one, words[one.actor.agency_name]) > 40
+        id = one.actor.agency_id
+        await owner.execute("update agencies set name = $2 where id = $1", id, words[one.actor.agency_name])
+    before = await dump(owner, folder)
+    for word in ("canary-First", "canary-Second", "sandboxed-First", "sandboxed-Second", "ada@first.example"):
+        assert word in before, word
+    theirs = {line for line in before.splitlines() if "canary-Second" in line or str(other.actor.agency_id) in line}
+    assert len(theirs) > 100
+    # When the grace is over
+    await settle(platform, owner)
+    after = await dump(owner, folder)
+    # Then no word and no person of the one is anywhere, and its id stands in the tombstone alone
+    for word in ("canary-First", "sandboxed-First", "ada@first.example", "lanterns"):
+        assert word not in after, [line for line in after.splitlines() if word in line][:3]
+    for one in (agency, agency.sibling):
+        lines = [line for line in after.splitlines() if str(one.actor.agency_id) in line]
+        assert [line.partition("=")[0] for line in lines] == ["erasures.agency_id"]
+    assert not list(folder.glob(f"{agency.actor.agency_id}/**/*.*"))
+    # And of the other nothing is missing
+    assert theirs - set(after.splitlines()) == set()
+    async with platform.client(agency.key) as client, platform.client(other.key) as stranger:
+        assert (await client.get("/v1/me")).status_code == 401
+        assert (await stranger.get("/v1/audit-entries/head")).status_code in {200, 401}  # its key's scopes were written over
+
+
+async def test_an_erasure_that_is_run_twice_or_breaks_off_goes_on_where_it_was(
+    platform: Platform, agency: TestAgency, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await furnished(platform, agency)
+    assert agency.sibling is not None
+    await close(platform, agency.sibling)
+    tables = erasing.tables()
+
+    def broken() -> list[str]:
+        return [*tables[:4], "no_such_table"]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(erasing, "tables", broken)
+        await owner.execute("update agencies set erase_at = now() where erase_at is not null")
+        await owner.execute("update duties set due_at = now() where kind = 'erase'")
+        await platform.work("erase")  # it breaks off in the middle of the first sweep
+    assert await owner.fetchval("select count(*) from agencies where closed_at is not null") == 2
+    # Leases end, and another worker comes
+    await owner.execute("update duties set lease_until = now() - interval '1 second' where kind = 'erase' and state = 'leased'")
+    await settle(platform, owner)
+    assert await owner.fetchval("select count(*) from agencies where id = $1", agency.actor.agency_id) == 0
+    assert await owner.fetchval("select count(*) from erasures") == 2
+
+
+async def test_an_owner_closes_and_calls_it_off_and_nobody_else_does(
+    platform: Platform, database: Database, agency: TestAgency, owner: asyncpg.Connection
+) -> None:
+    live = agency.sibling
+    assert live is not None
+    people = {role: await make_person(database, f"{role}@first.example") for role in ("owner", "admin", "member")}
+    for role, user in people.items():
+        await join(database, live, user, role)
+    body = {"password": PASSWORD}
+    for role in ("admin", "member"):
+        async with await signed_in(platform.app, database, people[role], live) as browser:
+            assert (await browser.post("/v1/agency/closure", json=body)).status_code == 403
+    async with platform.client(live.key) as client:
+        assert (await client.post("/v1/agency/closure", json=body)).status_code == 403
+    async with await signed_in(platform.app, database, people["owner"], live) as browser:
+        wrong = await browser.post("/v1/agency/closure", json={"password": "not the password at all"})
+        assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (422, "/password")
+        assert (await browser.get("/v1/agency/closure")).json() == {"erase_at": None}
+        closed = [await browser.post("/v1/agency/closure", json=body) for _ in range(2)]
+        assert closed[0].json() == closed[1].json() == (await browser.get("/v1/agency/closure")).json()
+        assert await owner.fetchval("select count(*) from agencies where erase_at > $1", now() + AGENCY_GRACE * 0.99) == 2
+        assert await owner.fetchval("select count(*) from duties where kind = 'erase'") == 2
+        # Meanwhile everything goes on
+        async with platform.client(live.key) as client:
+            assert (await client.post("/v1/workspaces", json={"name": "w", "time_zone": "UTC"})).status_code == 201
+        assert (await browser.delete("/v1/agency/closure")).status_code == 204
+        assert await owner.fetchval("select count(*) from duties where kind = 'erase'") == 0
+        actions = [one["action"] for one in (await browser.get("/v1/audit-entries")).json()["data"]]
+        assert actions == ["agency.keep", "workspace.create", "agency.close"]
+
+
+async def test_the_application_itself_can_neither_hasten_an_erasure_nor_take_the_log_away(
+    platform: Platform, database: Database, agency: TestAgency
+) -> None:
+    async with platform.client(agency.key) as client:
+        await client.post("/v1/workspaces", json={"name": "w", "time_zone": "UTC"})
+    for statement in (
+        "update agencies set erase_at = now()",
+        "update agencies set erase_at = now() + interval '12 days'",
+        "delete from audit_entries",
+    ):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            async with database.connection(agency.tenant) as db:
+                await db.execute(statement)
+
+
+async def test_a_person_who_is_in_another_agency_too_stays(
+    platform: Platform, database: Database, agency: TestAgency, other: TestAgency, owner: asyncpg.Connection
+) -> None:
+    ada = await make_person(database, "both@first.example")
+    assert agency.sibling is not None
+    await join(database, agency.sibling, ada, "admin")
+    await join(database, other, ada, "member")
+    await close(platform, agency.sibling)
+    await settle(platform, owner)
+    assert [row["email"] for row in await owner.fetch("select email from users")] == ["both@first.example"]
