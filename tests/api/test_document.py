@@ -53,8 +53,10 @@ OWN = {
     ("post", "/v1/invitations/look"): [],
     ("post", "/v1/invitations/accept"): [{"Session": []}],
     ("post", "/v1/invitations/join"): [],
+    ("post", "/v1/shared"): [],
+    ("post", "/v1/shared/media"): [],
 }
-"""What a person does for itself, in no agency's name, and how it shows who it is."""
+"""What a person does for itself, in no agency's name, or by a share link, and how it shows who it is."""
 
 
 def test_every_operation_names_exactly_one_permission_for_keys_and_for_people_alike() -> None:

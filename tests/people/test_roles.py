@@ -25,7 +25,7 @@ from tenants.permissions import (
 from tests.conftest import Platform, TestAgency
 from tests.people.people import join, make_person, signed_in, with_member
 from tests.walls.slots import Operation, operations
-from tests.walls.things import Things, furnish
+from tests.walls.things import Things, furnish, with_archive
 
 ORDER = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -88,6 +88,14 @@ async def ask(person: Person, operation: Operation, things: Things, agency: Test
     return await person.client.request(operation.method, path, headers=headers, **content)  # type: ignore[arg-type]  # one of two
 
 
+async def furnished(
+    platform: Platform, database: Database, agency: TestAgency, keys: httpx2.AsyncClient, workspace: str
+) -> Things:  # fmt: skip
+    """One of everything in a workspace."""
+    things = await with_member(database, agency, await furnish(keys, workspace))
+    return await with_archive(platform.app, database, agency, things)
+
+
 @pytest.mark.timeout(300)
 async def test_every_role_may_what_the_table_says_and_nothing_else(
     platform: Platform, database: Database, agency: TestAgency, other: TestAgency, capsys: pytest.CaptureFixture[str]
@@ -95,12 +103,12 @@ async def test_every_role_may_what_the_table_says_and_nothing_else(
     async with platform.client(agency.key) as keys:
         room = (await keys.post("/v1/workspaces", json={"name": "Other room", "time_zone": "UTC"})).json()["id"]
         places = {
-            "own workspace": (await with_member(database, agency, await furnish(keys, encode("wsp", agency.workspace.id))), agency),
-            "another workspace": (await with_member(database, agency, await furnish(keys, room)), agency),
+            "own workspace": (await furnished(platform, database, agency, keys, encode("wsp", agency.workspace.id)), agency),
+            "another workspace": (await furnished(platform, database, agency, keys, room), agency),
         }
         office, writer = [await own_role(keys, scope) for scope in OWN]
     async with platform.client(other.key) as keys:
-        theirs = await with_member(database, other, await furnish(keys, encode("wsp", other.workspace.id)))
+        theirs = await furnished(platform, database, other, keys, encode("wsp", other.workspace.id))
         places |= {"another agency": (theirs, other), "ids of another agency": (theirs, agency)}
     roles: list[tuple[WorkspaceRole | CustomRole | None, AgencyRole | CustomRole]] = [
         *((WorkspaceRole(one), AgencyRole.MEMBER) for one in WORKSPACE_ROLES),

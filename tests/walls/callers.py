@@ -16,7 +16,7 @@ from tenants.agencies.service import create_workspace
 from tenants.permissions import Permission
 from tests.conftest import MakeAgency, TestAgency, client_of
 from tests.people.people import join, make_person, signed_in, with_member
-from tests.walls.things import Things, an_account, furnish
+from tests.walls.things import Things, an_account, furnish, with_archive
 
 INSIDE = "another workspace"
 Kind = Literal["stranger", "own", "refused", "forbidden"]
@@ -52,7 +52,7 @@ async def things_of(app: FastAPI, database: Database, agency: TestAgency, key: s
     account = await an_account(database, agency.tenant, id, "bluesky") if agency.actor.livemode else None
     async with client_of(app, key) as client:
         things = await furnish(client, encode("wsp", id), account)
-    return await with_member(database, agency, things)
+    return await with_archive(app, database, agency, await with_member(database, agency, things))
 
 
 async def strangers(app: FastAPI, database: Database, make_agency: MakeAgency, victim: TestAgency) -> list[Caller]:
