@@ -170,6 +170,8 @@ async def run_step(network: base.Network, fixture: Mapping[str, Any]) -> Any:
         return await network.connect(given["form"])
     if step == "refresh":
         return await network.refresh(build_credentials(given))
+    if step == "revoke":
+        return await network.revoke(build_credentials(given))  # type: ignore[attr-defined]  # of who can (base.Revokes)
     if step == "prepare":
         return await network.prepare(fixture["prepare"], build_call(given))
     return await getattr(network, step)(build_call(given))
