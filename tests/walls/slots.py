@@ -16,7 +16,7 @@ OWN_BODIES: dict[str, Any] = {
     "transfer_agency": {"member_id": "mem_" + "0" * 26},
 }
 """Bodies that are not made of the document: an address that nobody serves, a sheet, a time that does not pass, nobody."""
-IN_PERSON = frozenset({"transfer_agency"})
+IN_PERSON = frozenset({"close_agency", "keep_agency", "transfer_agency"})
 """What an owner does in person, and no key: tests/people."""
 
 
