@@ -84,7 +84,7 @@ async def test_an_agencys_archive_holds_everything_and_no_secret(
         room = (await client.post("/v1/workspaces", json={"name": "Second room", "time_zone": "UTC"})).json()["id"]
         await platform.work("audit")
         zip, operation = await fetch(platform, client, "/v1/agency/exports")
-        text = b"\n".join(zip.read(name) for name in zip.namelist() if name.endswith("l") or name.endswith("n")).decode()
+        text = b"\n".join(zip.read(name) for name in zip.namelist() if name.endswith(("l", "n"))).decode()
         entries = (await client.get("/v1/audit-entries", params={"limit": 100})).json()["data"]
     assert operation["workspace_id"] is None
     assert {one["id"] for one in lines(zip, "workspaces")} == {things.ids["wsp"], room}
