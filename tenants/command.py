@@ -6,20 +6,29 @@ import secrets
 import sys
 from typing import Any
 
+import asyncpg
 import orjson
 
+from core import duties
 from core.clock import now
 from core.crypto import KeyRing
 from core.db import Database, Person, Tenant
 from core.errors import InvalidInput
-from core.ids import encode
+from core.ids import decode, encode
 from core.settings import Settings
+from core.wire import write_instant
 from tenants.agencies.keys import authenticate, read_key
 from tenants.agencies.schemas import WorkspaceCreate
 from tenants.agencies.service import create_agency, create_workspace
 from tenants.people.members import add_owner, read_email
 from tenants.people.passwords import Passwords, require_good
+from tenants.rights.closing import AGENCY_GRACE
+from tenants.rights.erasing import KIND
 
+MARK = """
+update agencies set erase_at = $2 where (id = $1 or live_agency_id = $1)
+  and exists (select from agencies where id = $1 and livemode) returning id
+"""
 PASSWORD_BYTES = 18
 """144 random bits, 24 characters: written down once, and changed by its owner."""
 
@@ -64,6 +73,33 @@ async def create(
         await database.close()
 
 
+async def erase(settings: Settings, agency: str, *, at_once: bool) -> dict[str, Any]:
+    """Let an agency and its test data be erased, after the grace or at once: the workers do it. Raises ValueError, LookupError.
+
+    What the application may not do, the owner of the tables does here: to leave the grace away.
+    """
+    id, moment = decode("agc", agency), now()
+    erase_at = moment if at_once else moment + AGENCY_GRACE
+    owner = await asyncpg.connect(settings.database_url)
+    try:
+        async with owner.transaction():
+            await owner.execute("alter table agencies no force row level security")
+            ids = [row["id"] for row in await owner.fetch(MARK, id, erase_at)]
+            await owner.execute("alter table agencies force row level security")
+    finally:
+        await owner.close()
+    if not ids:
+        raise LookupError("there is no such live agency")
+    database = Database(settings)
+    try:
+        for one in ids:
+            async with database.connection(Tenant(one)) as db:
+                await duties.put(db, KIND, one, [(one, erase_at, None)], moment)
+    finally:
+        await database.close()
+    return {"agencies": [encode("agc", one) for one in ids], "erase_at": write_instant(erase_at)}
+
+
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tenants")
@@ -76,12 +112,22 @@ def main() -> None:
     agency.add_argument(
         "--password-stdin", action="store_true", help="read the new owner's password from the first line of the standard input"
     )
+    gone = commands.add_parser("erase-agency", help="have an agency and its test data erased, when the grace is over")
+    gone.add_argument("--agency", required=True, help="id of the live agency: agc_...")
+    gone.add_argument("--at-once", action="store_true", help="without the grace, and without return")
     commands.add_parser("demo", help="fill the agency of .octavo/dev.env with a lively week")
     arguments = parser.parse_args()
     if arguments.command == "demo":
         from tenants.demo import fill
 
         fill()
+        return
+    if arguments.command == "erase-agency":
+        try:
+            told = asyncio.run(erase(Settings(), arguments.agency, at_once=arguments.at_once))
+        except (LookupError, ValueError) as refusal:
+            raise SystemExit(str(refusal)) from refusal
+        sys.stdout.write(orjson.dumps(told).decode() + "\n")
         return
     password = sys.stdin.readline().rstrip("\r\n") if arguments.password_stdin else None
     try:

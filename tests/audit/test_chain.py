@@ -234,7 +234,7 @@ async def test_no_role_changes_or_deletes_rows_of_the_log(
     async with platform.client(agency.key) as client:
         await write(client, 1)
         await platform.work("audit")
-        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied|append-only"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match=r"permission denied|append-only"):
             async with database.connection(agency.tenant) as db:
                 await db.execute(statement)
         with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):

@@ -19,7 +19,6 @@ from tests.walls.slots import IN_PERSON, Operation, operations
 SAFE = {"GET", "HEAD"}
 NOT_AUDITED = {"validate_post": "It stores nothing: what would become of a post is judged and told."}
 """Operations that are not safe by their method and leave no entry, each with its reason."""
-"""What no key can do: tests/rights holds their entries."""
 LATER = {"at": "2027-06-01T09:00:00", "time_zone": "UTC"}
 
 

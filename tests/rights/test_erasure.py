@@ -10,6 +10,7 @@ from core.clock import now
 from core.db import Database
 from core.ids import encode
 from core.settings import Settings
+from tenants.command import erase
 from tenants.rights import erasing
 from tenants.rights.closing import AGENCY_GRACE
 from tests.conftest import Platform, TestAgency
@@ -225,3 +226,26 @@ async def test_a_person_who_is_in_another_agency_too_stays(
     await close(platform, agency.sibling)
     await settle(platform, owner)
     assert [row["email"] for row in await owner.fetch("select email from users")] == ["both@first.example"]
+
+
+async def test_an_operator_erases_an_agency_by_a_command(
+    platform: Platform, agency: TestAgency, other: TestAgency, owner: asyncpg.Connection, settings: Settings
+) -> None:
+    assert agency.sibling is not None
+    live = encode("agc", agency.sibling.actor.agency_id)
+    # With the grace at first, and then at once
+    told = await erase(settings, live, at_once=False)
+    assert sorted(told["agencies"]) == sorted([live, encode("agc", agency.actor.agency_id)])
+    await platform.work("erase")
+    seen = "alter table agencies no force row level security"  # which the command forces again
+    await owner.execute(seen)
+    assert await owner.fetchval("select count(*) from agencies") == 4
+    await erase(settings, live, at_once=True)
+    await owner.execute(seen)
+    await settle(platform, owner)
+    left = {row["id"] for row in await owner.fetch("select id from agencies")}
+    assert other.sibling is not None
+    assert left == {other.actor.agency_id, other.sibling.actor.agency_id}
+    for wrong in (encode("agc", other.actor.agency_id), live):  # test data by themselves, and what is gone
+        with pytest.raises(LookupError):
+            await erase(settings, wrong, at_once=True)

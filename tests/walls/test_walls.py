@@ -28,7 +28,6 @@ from tests.walls.matrix import Matrix
 from tests.walls.slots import IN_PERSON, Operation, operations
 from tests.walls.things import PREFIXES, Things, furnish, never
 
-"""What a key cannot do, whatever its scopes: tests/rights."""
 ALONE = ("filters alone", "row-level security alone")
 
 
