@@ -39,7 +39,8 @@ async def run(context: Context, agency_id: UUID, claimed: list[Claimed]) -> None
             if fence is None:
                 return
             duty = duty._replace(fence=fence)
-            sealed = await seal(db, chain_key(await open_vault(db, context.ring, agency_id)), agency_id)
+            vault = await open_vault(db, context.ring, agency_id)
+            sealed = await seal(db, chain_key(agency_id, vault.data_key), agency_id)
             total += sealed
             if sealed < SEAL_MAX:
                 await duties.postpone(db, KIND, [(duty.subject_id, fence, now() + await _pause(db, agency_id, total))])

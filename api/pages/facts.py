@@ -23,7 +23,10 @@ from tenants.people.sessions import ABSOLUTE, IDLE
 from tenants.permissions import AGENCY_ROLES, WORKSPACE_ROLES, Permission
 from tenants.posts.bulk import ITEMS_MAX
 from tenants.posts.times import AHEAD_MAX, PAST_GRACE
+from tenants.rights.closing import AGENCY_GRACE, WORKSPACE_GRACE
+from tenants.rights.exporting import KEEP as EXPORT_KEEP
 from tenants.sandbox.behaviours import BEHAVIOURS
+from tenants.sharing.schemas import LIFETIME_DEFAULT, LIFETIME_MAX
 
 SOON = timedelta(days=30)
 """Dates of examples lie so far ahead that they hold as long as a process keeps its pages."""
@@ -104,6 +107,11 @@ FACTS: dict[str, Callable[[FastAPI], str]] = {
     "page_default": lambda _: str(LIMIT_DEFAULT),
     "page_max": lambda _: str(LIMIT_MAX),
     "verify_max": lambda _: f"{VERIFY_MAX:,}",
+    "link_days": lambda _: str(LIFETIME_DEFAULT.days),
+    "link_days_max": lambda _: str(LIFETIME_MAX.days),
+    "export_hours": lambda _: f"{EXPORT_KEEP.total_seconds() / 3600:g}",
+    "workspace_grace_days": lambda _: str(WORKSPACE_GRACE.days),
+    "agency_grace_days": lambda _: str(AGENCY_GRACE.days),
     "keep_hours": lambda _: f"{KEEP.total_seconds() / 3600:g}",
     "keep_posts_days": lambda _: str(KEEP_POSTS.days),
     "ahead_days_max": lambda _: str(AHEAD_MAX.days),

@@ -104,7 +104,8 @@ async def verify_audit_entries(
     """Recompute a part of the chain, and name the first number that does not hold. A key that is bound to workspaces checks
     the entries that it sees, and cannot tell that one of the others is missing.
     """
-    key = chain.chain_key(await open_vault(db, request.app.state.ring, actor.agency_id))
+    vault = await open_vault(db, request.app.state.ring, actor.agency_id)
+    key = chain.chain_key(actor.agency_id, vault.data_key)
     first, whole = query.from_sequence, actor.workspace_ids is None
     verdict = await chain.verify(db, key, actor.agency_id, first, query.limit, whole=whole)
     return AuditVerification(

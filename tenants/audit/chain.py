@@ -19,7 +19,6 @@ import orjson
 
 from core.crypto import KEY_BYTES, derive_key, same
 from core.duties import Statements
-from tenants.accounts.sealing import Vault
 
 PURPOSE = "audit-chain"
 START = bytes(KEY_BYTES)
@@ -70,9 +69,9 @@ class Verdict(NamedTuple):
     head: Head
 
 
-def chain_key(vault: Vault) -> bytes:
-    """Derive the key of an agency's chain."""
-    return derive_key(vault.data_key, f"{PURPOSE}/{vault.agency_id}")
+def chain_key(agency_id: UUID, data_key: bytes) -> bytes:
+    """Derive the key of an agency's chain from the key of its data."""
+    return derive_key(data_key, f"{PURPOSE}/{agency_id}")
 
 
 def canonical(sequence: int, row: asyncpg.Record) -> bytes:

@@ -37,10 +37,15 @@ DOOR = (
     "update api_keys set revoked_at = now() where agency_id = $1 and workspace_ids = array[$2::uuid] and revoked_at is null",
     "update api_keys set workspace_ids = array_remove(workspace_ids, $2) where agency_id = $1 and $2 = any (workspace_ids)"
     " and revoked_at is null",
+    "update invitations set state = 'revoked', ended_at = now() where agency_id = $1 and $2 = any (workspace_ids) and state = 'pending'",
+    "update applications set workspace_ids = array_remove(workspace_ids, $2) where agency_id = $1 and $2 = any (workspace_ids)",
+    "update grants set workspace_ids = array_remove(workspace_ids, $2) where agency_id = $1 and $2 = any (workspace_ids)",
+    "update access_tokens set revoked_at = now() where agency_id = $1 and $2 = any (workspace_ids) and revoked_at is null",
     "delete from workspace_members where agency_id = $1 and workspace_id = $2",
     "delete from connect_sessions where agency_id = $1 and workspace_id = $2",
 )
-"""What ends with a workspace at once: links, keys that reach it alone, its people's roles, and connecting that is under way."""
+"""What ends with a workspace at once: links, keys that reach it alone, its people's roles and invitations, what applications may do
+there, and connecting that is under way."""
 OPEN = """
 update workspaces set closed_at = null, erase_at = null, version = version + 1, updated_at = $3
 where agency_id = $1 and id = $2 and closed_at is not null returning id

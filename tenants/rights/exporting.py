@@ -48,7 +48,11 @@ RESOURCES: dict[str, Resource] = {
     "workspaces": Resource("workspaces", "workspace", inside="t.id = $2"),
     "members": Resource("members", "member", added=_PERSON, inside=f"t.id in ({_ROOM})"),
     "workspace_members": Resource("workspace-members"),
+    "roles": Resource("roles", "role", inside=None),
+    "invitations": Resource("invitations", "invitation", ("hash",), inside="t.workspace_ids <@ array[$2::uuid]"),
     "api_keys": Resource("api-keys", "key", ("hash",), inside="t.workspace_ids <@ array[$2::uuid]"),
+    "applications": Resource("applications", "application", inside=None),
+    "grants": Resource("grants", "grant", inside="t.workspace_ids <@ array[$2::uuid]"),
     "accounts": Resource("accounts", "account"),
     "connections": Resource("connections", "connection", ("sealed", "refresh_presented_digest")),
     "connect_sessions": Resource(
@@ -72,6 +76,12 @@ NOT_EXPORTED: dict[str, str] = {
     "agency_keys": "The data key, wrapped: of no use outside, and nothing is sealed for its owner to open.",
     "duties": "What is to be done when: ids and times, which stand with the things themselves.",
     "idempotency_records": "Answers that were given already, kept for a repeat; they end by themselves.",
+    "application_secrets": "Hashes of what was shown once.",
+    "authorization_codes": "Hashes of codes that live a minute.",
+    "refresh_tokens": "Hashes of tokens; what they open stands with their grant.",
+    "access_tokens": "Hashes of tokens that live minutes; what they open stands with their grant.",
+    "pushed_requests": "Requests of applications that live a minute.",
+    "mails": "What is still to be sent, sealed; what led to it stands with the invitation.",
     "erasures": "It is written when nothing is left to export.",
 }
 """Tables with an agency that no archive holds, each with its reason."""
@@ -79,7 +89,8 @@ IDS = {
     "agency_id": "agency", "live_agency_id": "agency", "workspace_id": "workspace", "workspace_ids": "workspace",
     "member_id": "member", "user_id": "user", "created_by_member": "member", "account_id": "account", "account_ids": "account",
     "post_id": "post", "variant_id": "variant", "publication_id": "publication", "asset_id": "asset",
-    "asset_version_id": "asset_version", "entry_id": "audit_entry",
+    "asset_version_id": "asset_version", "entry_id": "audit_entry", "custom_role_id": "role",
+    "application_id": "application", "application_agency_id": "agency",
 }  # fmt: skip
 """Columns, and names inside of them, that are ids: the noun of each."""
 UNDER_WAY = """
