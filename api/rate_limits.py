@@ -170,6 +170,8 @@ class RateLimits:
 
 
 def _name(key: Caller) -> str:
+    if isinstance(key, PresentedToken):
+        return (key.holder or key.hash)[:NAME_BYTES].hex()
     return key.hash[:NAME_BYTES].hex()
 
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from tenants.permissions import DELEGABLE
+
 VERSION = "1.0.0"
 """Of the contract; openapi/released/ keeps each, openapi/CHANGELOG.md tells them."""
 SITE = "https://octavo.example"
@@ -34,6 +36,7 @@ TAGS = [
     {"name": "Agency", "description": "Who is calling, and the agency's own keys."},
     {"name": "People", "description": "Signing in and out: what a person does for itself, in no agency's name."},
     {"name": "Members", "description": "The people of the agency, and their roles in it and in its workspaces."},
+    {"name": "Applications", "description": "What third parties build: OAuth clients, what was granted to them, and embed tokens."},
     {"name": "Workspaces", "description": "One workspace per client: the wall inside the agency."},
     {"name": "Networks", "description": "What each social network can do, as data."},
     {"name": "Accounts", "description": "Connected pages, channels, groups and profiles, and the ways to connect them."},
@@ -61,8 +64,15 @@ the name of which agency a request speaks; who is a member of one only can leave
 from a page of this service (`Sec-Fetch-Site` or `Origin`). Programs use a key.
 """
 
+OAUTH = """
+An application of a third party, for a member who said yes, or by itself for its own agency: `Authorization: Bearer oat_...`. A
+token does what its scopes, its workspaces and its member's role share, at each request. It is opaque, and no JWT (so nothing of
+RFC8725 has to be minded), and lives ten minutes; the token endpoint gives the next one. Embed tokens (`oem_...`,
+`POST /v1/embed-tokens`) travel in the same way. The guide *Third-party applications* tells the whole of it.
+"""
 
-def finish(document: dict[str, Any]) -> None:
+
+def finish(document: dict[str, Any], public_url: str) -> None:
     """Complete title, servers and security."""
     document["info"] |= INFO
     for server in document["servers"]:
@@ -70,6 +80,17 @@ def finish(document: dict[str, Any]) -> None:
         server["x-internal"] = False
     scheme = document["components"]["securitySchemes"]["ApiKey"]
     document["components"]["securitySchemes"]["Session"]["description"] = SESSION.strip()
+    url = public_url.rstrip("/")
+    delegable = {scope: opens for scope, opens in scopes(document).items() if scope in DELEGABLE}
+    token = {"tokenUrl": f"{url}/oauth/token", "refreshUrl": f"{url}/oauth/token", "scopes": delegable}
+    document["components"]["securitySchemes"]["OAuth2"] = {
+        "type": "oauth2",
+        "description": OAUTH.strip(),
+        "flows": {
+            "authorizationCode": token | {"authorizationUrl": f"{url}/oauth/authorize"},
+            "clientCredentials": token,
+        },
+    }
     scheme["bearerFormat"] = "oct_(live|test)_..."
     scheme["description"] = KEY.strip() + "\n" + "\n".join(f"| `{scope}` | {opens} |" for scope, opens in scopes(document).items())
 

@@ -44,7 +44,7 @@ def finish(document: Document, *, public_url: str) -> Document:
     for operation in operations_of(document):
         operations.exemplify(operation, components["schemas"])
     headers.drop_unused(document)
-    about.finish(document)
+    about.finish(document, public_url)
     components["schemas"] = dict(sorted(components["schemas"].items()))
     order = ("openapi", "info", "servers", "tags", "security", "paths", "webhooks", "components")
     return {key: document[key] for key in order if key in document}

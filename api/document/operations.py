@@ -6,6 +6,7 @@ from typing import Any
 from api.document import schemas
 from api.document.headers import EVERY, parameter, refer
 from api.document.refusals import REFUSALS, refer_to
+from tenants.permissions import DELEGABLE
 
 ALWAYS = (400, 401, 403, 429, 500, 503)
 WITH_BODY = (408, 413, 415, 422)
@@ -38,6 +39,8 @@ def finish(operation: Operation, components: dict[str, Any]) -> None:
     scopes = [scope for one in operation.get("security", ()) for scope in next(iter(one.values()))]
     if scopes:
         operation["x-required-permission"] = scopes[0]
+        if scopes[0] in DELEGABLE:
+            operation["security"].append({"OAuth2": [scopes[0]]})
     operation.setdefault("security", [])
 
 

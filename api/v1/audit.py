@@ -13,13 +13,13 @@ from api.dependencies import Bare, can_apart, can_bare
 from api.pagination import Page, PageQuery, page_of, read_cursor
 from api.routing import v1
 from core.db import Database
+from core.filters import Filter
 from core.ids import decode_suffix
 from core.wire import DIGITS_MAX, Input, Instant, QueryNumber, WorkspaceId
 from tenants.accounts.sealing import open_vault
 from tenants.audit import chain, queries
 from tenants.audit.schemas import AnyId, AuditEntryRead, AuditHead, AuditVerification
 from tenants.permissions import Actor, Permission
-from tenants.posts.queries import Filter
 
 router = v1("Audit log")
 ACTION_LENGTH_MAX = 64

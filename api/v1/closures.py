@@ -65,7 +65,7 @@ async def close_agency(
         await idem.begin(session, SAME_WISH)
         before = {"erase_at": _told(await closing.read_closure(raw(session), actor.agency_id))}
         read = ClosureRead(erase_at=await closing.close_agency(raw(session), actor, now()))
-        entry = Entry("agency", actor.agency_id, None, before, pick("agency", read))
+        entry = Entry("agency", actor.agency_id, None, before, {"erase_at": _told(read.erase_at)})
         return await idem.respond_in(session, read, entry, status=202)
 
 

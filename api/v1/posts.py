@@ -16,6 +16,7 @@ from api.routing import v1
 from core.clock import now
 from core.db import Bare as BareConnection
 from core.db import Row
+from core.filters import Filter
 from core.ids import encode
 from core.wire import AccountId, Instant, PostId, WorkspaceId
 from tenants.audit.entries import Entry, pick
@@ -119,7 +120,7 @@ async def list_posts(
     response: Response, query: Annotated[PostQuery, Query()],
 ) -> Response:  # fmt: skip
     """The workspace's posts with their deliveries, newest first."""
-    wanted = queries.Filter(actor.agency_id, workspace_id)
+    wanted = Filter(actor.agency_id, workspace_id)
     wanted.add("p.id < ?", read_cursor(request, actor, query))
     wanted.add("p.state = ?", query.state)
     wanted.add("p.external_ref = ?", query.external_ref)

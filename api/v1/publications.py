@@ -13,6 +13,7 @@ from api.routing import v1
 from core.clock import now
 from core.db import Bare as BareConnection
 from core.db import Row
+from core.filters import Filter
 from core.ids import encode
 from core.wire import AccountId, Instant, PublicationId, WorkspaceId
 from tenants.audit.entries import Entry, pick
@@ -44,7 +45,7 @@ async def list_publications(
 ) -> Response:  # fmt: skip
     """Deliveries of every workspace that the caller reaches, newest first."""
     workspaces = None if actor.workspace_ids is None else list(actor.workspace_ids)
-    wanted = queries.Filter(actor.agency_id, workspaces)
+    wanted = Filter(actor.agency_id, workspaces)
     wanted.add("d.id < ?", read_cursor(request, actor, query))
     wanted.add("d.state = ?", query.state)
     wanted.add("d.workspace_id = ?", query.workspace_id)

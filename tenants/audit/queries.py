@@ -7,11 +7,11 @@ import asyncpg
 import orjson
 
 from core.duties import Statements
+from core.filters import Filter
 from core.ids import encode
 from core.wire import PREFIXES, encode_known, write_instant
 from tenants.audit.chain import ENTRY
 from tenants.permissions import Actor
-from tenants.posts.queries import Filter
 
 EXPORT_PAGE = 500
 """Entries that an export reads in one transaction."""

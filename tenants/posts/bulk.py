@@ -9,6 +9,7 @@ import asyncpg
 from pydantic import Field, StringConstraints, ValidatorFunctionWrapHandler, WrapValidator
 
 from core.errors import Conflict, Problem
+from core.filters import Filter
 from core.wire import Input, Output
 from networks.base import Network
 from tenants.permissions import Actor
@@ -84,6 +85,6 @@ async def create_posts(
 
 async def posts_by_id(db: asyncpg.Connection, actor: Actor, workspace_id: UUID, ids: Sequence[UUID]) -> list[asyncpg.Record]:
     """The rows of posts that were just created."""
-    wanted = queries.Filter(actor.agency_id, workspace_id)
+    wanted = Filter(actor.agency_id, workspace_id)
     wanted.add("p.id = any(?::uuid[])", list(ids))
     return await queries.list_posts(db, actor, workspace_id, wanted, len(ids))

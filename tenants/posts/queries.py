@@ -4,13 +4,13 @@ Those that start from a caller begin with `owned_sql`, as SQLModel queries begin
 """
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 import asyncpg
 
 from core.duties import Statements
 from core.errors import Missing
+from core.filters import Filter
 from tenants.agencies.closed import require_open
 from tenants.audit.entries import insertion
 from tenants.idempotency.records import UNLESS_KEPT
@@ -149,25 +149,6 @@ async def get_publication(db: Statements, actor: Actor, workspace_id: UUID, id: 
 async def attempts_of(db: Statements, agency_id: UUID, publication_id: UUID) -> list[asyncpg.Record]:
     """The attempts of a publication that the caller was shown to own."""
     return await db.fetch(ATTEMPTS_OF, agency_id, publication_id)
-
-
-class Filter:
-    """Conditions of a list, as SQL with numbered arguments. Names are ours, values are arguments."""
-
-    def __init__(self, *arguments: object) -> None:
-        self.arguments: list[Any] = list(arguments)
-        self.conditions: list[str] = []
-
-    def add(self, condition: str, value: object) -> None:
-        """Add `condition`, whose `?` stands for `value`; None adds nothing."""
-        if value is not None:
-            self.arguments.append(value)
-            self.conditions.append(condition.replace("?", f"${len(self.arguments)}"))
-
-    @property
-    def sql(self) -> str:
-        """The conditions, each with its `and`."""
-        return "".join(f" and {condition}" for condition in self.conditions)
 
 
 async def list_posts(db: Statements, actor: Actor, workspace_id: UUID, wanted: Filter, limit: int) -> list[asyncpg.Record]:

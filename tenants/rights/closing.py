@@ -37,7 +37,8 @@ DOOR = (
     "update api_keys set revoked_at = now() where agency_id = $1 and workspace_ids = array[$2::uuid] and revoked_at is null",
     "update api_keys set workspace_ids = array_remove(workspace_ids, $2) where agency_id = $1 and $2 = any (workspace_ids)"
     " and revoked_at is null",
-    "update invitations set state = 'revoked', ended_at = now() where agency_id = $1 and $2 = any (workspace_ids) and state = 'pending'",
+    "update invitations set state = 'revoked', ended_at = now()"
+    " where agency_id = $1 and $2 = any (workspace_ids) and state = 'pending'",
     "update applications set workspace_ids = array_remove(workspace_ids, $2) where agency_id = $1 and $2 = any (workspace_ids)",
     "update grants set workspace_ids = array_remove(workspace_ids, $2) where agency_id = $1 and $2 = any (workspace_ids)",
     "update access_tokens set revoked_at = now() where agency_id = $1 and $2 = any (workspace_ids) and revoked_at is null",

@@ -17,7 +17,7 @@ from api.openapi_document import document, render
 from api.v1.events import EventRead
 from core.errors import CODES, Problem
 from core.settings import Settings
-from tenants.permissions import Permission
+from tenants.permissions import DELEGABLE, Permission
 from tenants.posts.delivery import SILENT
 
 ROOT = Path(__file__).parents[2]
@@ -67,7 +67,8 @@ def test_every_operation_names_exactly_one_permission_for_keys_and_for_people_al
                 assert "x-required-permission" not in operation
                 continue
             (scope,) = operation["security"][0]["ApiKey"]
-            assert operation["security"] == [{"ApiKey": [scope]}, {"Session": [scope]}], (method, path)
+            applications = [{"OAuth2": [scope]}] if scope in DELEGABLE else []
+            assert operation["security"] == [{"ApiKey": [scope]}, {"Session": [scope]}, *applications], (method, path)
             assert operation["x-required-permission"] == scope
             assert scope in set(Permission), (method, path)
 

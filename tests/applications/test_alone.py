@@ -192,7 +192,7 @@ async def test_errors_have_the_form_of_oauth(app: FastAPI, agency: TestAgency) -
     for path in ("token", "revoke", "introspect", "par"):
         twice = await application.door.post(f"/oauth/{path}", content="token=a&token=b", headers=FORM, auth=application.auth)
         assert (twice.status_code, twice.json()["error"]) == (400, "invalid_request")
-        empty = await application.door.post(f"/oauth/{path}", data={}, auth=application.auth)
+        empty = await application.door.post(f"/oauth/{path}", data={"x": ""}, auth=application.auth)
         assert empty.status_code == 400
         assert set(empty.json()) == {"error", "error_description"}
         json_body = await application.door.post(f"/oauth/{path}", json={})

@@ -11,13 +11,13 @@ from fastapi import FastAPI
 
 from core.clock import now
 from core.db import Database
+from core.filters import Filter
 from core.ids import encode, new_id
 from core.settings import Settings
 from tenants.agencies.keys import create_key
 from tenants.agencies.schemas import KeyCreate
 from tenants.audit import queries
 from tenants.permissions import Actor, Permission
-from tenants.posts.queries import Filter
 from tests.conftest import Platform, TestAgency, client_of
 
 PATH = "/v1/audit-entries"

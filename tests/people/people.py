@@ -59,7 +59,26 @@ async def with_member(database: Database, agency: TestAgency, things: Things) ->
     """Add a person of its own to a workspace that is furnished."""
     workspace_id = decode("wsp", things.ids["wsp"])
     user_id = await make_person(database, f"viewer@{things.ids['wsp']}.example")
-    things.ids["mem"] = encode("mem", await join(database, agency, user_id, "member", {workspace_id: "viewer"}))
+    member_id = await join(database, agency, user_id, "member", {workspace_id: "viewer"})
+    things.ids["mem"] = encode("mem", member_id)
+    return await with_application(database, agency, things, member_id)
+
+
+async def with_application(database: Database, agency: TestAgency, things: Things, member_id: UUID) -> Things:
+    """Add an application of its agency, and what that person granted it."""
+    agency_id, application_id, grant_id = agency.actor.agency_id, new_id(), new_id()
+    workspaces = [decode("wsp", things.ids["wsp"])]
+    async with database.connection(agency.tenant) as db:
+        await db.execute(
+            "insert into applications (agency_id, id, name, confidential, scopes, workspace_ids)"
+            " values ($1, $2, $3, true, '{post:read}', '{}')", agency_id, application_id, things.secret,
+        )  # fmt: skip
+        await db.execute(
+            "insert into grants (agency_id, id, member_id, application_agency_id, application_id, application_name, scopes,"
+            " workspace_ids, expires_at) values ($1, $2, $3, $1, $4, $5, '{post:read}', $6, now() + interval '1 day')",
+            agency_id, grant_id, member_id, application_id, things.secret, workspaces,
+        )  # fmt: skip
+    things.ids |= {"app": encode("app", application_id), "grt": encode("grt", grant_id)}
     return things
 
 

@@ -141,4 +141,4 @@ class Matrix:
 def is_agencys(operation: Operation, slot: Slot) -> bool:
     """Say whether a tenant reaches this by way of any workspace: workspaces themselves, keys, operations, and its lists."""
     inside = any(one.prefix == "wsp" for one in operation.of("path"))
-    return not inside or slot.prefix in {"wsp", "key", "opr", "mem", "rol", "inv"} or slot.place == "cursor"
+    return not inside or slot.prefix in {"wsp", "key", "opr", "mem", "rol", "inv", "app", "grt"} or slot.place == "cursor"
