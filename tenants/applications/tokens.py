@@ -99,16 +99,19 @@ async def find_holding(db: Bare, agency_id: UUID, hash: bytes) -> Holding | None
 async def admit_token(db: Bare, presented: PresentedToken, permission: Permission, workspace_id: UUID | None) -> Actor:
     """Make the caller of a token, in its agency's transaction.
 
-    Raises Unauthenticated for a token that is unknown, has ended or lost whom it stood for, and Missing outside its workspaces.
+    It lacks `permission` where the token's scopes do. Raises Unauthenticated for a token that is unknown, has ended or lost whom
+    it stood for, and Missing outside its workspaces.
     """
     holding = await find_holding(db, presented.agency_id, presented.hash)
     if holding is None or holding.row["livemode"] != presented.livemode:
         raise Unauthenticated
     row, reach = holding.row, holding.workspace_ids
     presented.holder = _holder(row)
+    base = _base(presented, row)
+    if permission.value not in holding.scopes:  # the same everywhere, so it tells nothing of a workspace
+        return replace(base, permissions=frozenset(), workspace_ids=reach)
     if workspace_id is not None and workspace_id not in reach:
         raise Missing
-    base = _base(presented, row)
     if row["member_id"] is not None:
         signed_in = SignedIn(row["user_id"], row["id"], row["email"], row["member_name"], row["locale"])
         member = await admit_member(db, PresentedMember(presented.agency_id, signed_in, presented.hash), permission, workspace_id)

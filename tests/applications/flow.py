@@ -29,9 +29,9 @@ class Application:
     verifier: str = field(default_factory=lambda: secrets.token_urlsafe(48))
 
     @property
-    def auth(self) -> tuple[str, str] | None:
+    def auth(self) -> httpx2.BasicAuth | None:
         """HTTP Basic of who has a secret."""
-        return None if self.secret is None else (self.client_id, self.secret)
+        return None if self.secret is None else httpx2.BasicAuth(self.client_id, self.secret)
 
     def asks(self, scope: str = "post:read workspace:read", **more: str | None) -> dict[str, str]:
         """The parameters of an authorization request; None takes one away."""
@@ -71,9 +71,6 @@ class Application:
         assert answer.status_code == 200, answer.text
         told: dict[str, Any] = answer.json()
         return told
-
-
-SCOPES = ("post:read", "workspace:read")
 
 
 async def register(

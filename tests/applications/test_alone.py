@@ -16,7 +16,7 @@ from tests.applications.flow import CALLBACK, FORM, Application, register, works
 from tests.conftest import TestAgency, client_of
 from tests.people.people import join, make_person, signed_in
 
-OWN = {"confidential": True, "redirect_uris": []}
+OWN: dict[str, Any] = {"confidential": True, "redirect_uris": []}
 
 
 async def own_token(application: Application, **more: str) -> httpx2.Response:

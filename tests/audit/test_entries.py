@@ -13,8 +13,9 @@ from core.settings import Settings
 from tenants.permissions import Permission
 from tests.conftest import Platform, TestAgency, client_of
 from tests.media.files import picture
-from tests.people.people import join, make_person, signed_in
+from tests.people.people import join, make_person, signed_in, with_application
 from tests.walls.slots import IN_PERSON, Operation, operations
+from tests.walls.things import Things
 
 SAFE = {"GET", "HEAD"}
 NOT_AUDITED = {"validate_post": "It stores nothing: what would become of a post is judged and told."}
@@ -142,6 +143,20 @@ async def _members(doer: Doer, platform: Platform) -> None:
     await doer.do("delete_role")
 
 
+async def _applications(doer: Doer, platform: Platform) -> None:
+    wish = {"name": "Dashboard", "confidential": True, "scopes": ["post:read"]}
+    doer.ids["app"] = (await doer.do("create_application", wish))["id"]
+    await doer.do("update_application", {"offered": True})
+    await doer.do("rotate_application_secret")
+    await doer.do("delete_application")
+    await doer.do("create_embed_token", {"workspace_id": doer.ids["wsp"]})
+    database = platform.context.database
+    member_id = await join(database, doer.agency, await make_person(database, "granter@first.example"), "admin")
+    things = Things(dict(doer.ids), "", "", "Dashboard")
+    doer.ids["grt"] = (await with_application(database, doer.agency, things, member_id)).ids["grt"]
+    await doer.do("revoke_grant")
+
+
 async def _rights(doer: Doer, platform: Platform) -> None:
     await doer.do("export_agency")
     await doer.do("export_workspace")
@@ -162,6 +177,7 @@ async def test_each_operation_that_changes_something_leaves_exactly_one_entry(pl
         await doer.do("disconnect_account")
         await _members(doer, platform)
         await _rights(doer, platform)
+        await _applications(doer, platform)
         assert set(doer.done) | IN_PERSON == set(AUDITED)
 
 

@@ -234,6 +234,34 @@ async def people(platform: Platform, net: Net, planter: Planter, agency: TestAge
         net.keep(await client.get("/v1/me", params={"key": f"oct_test_{net.plant('key in query')}"}))
 
 
+async def doors(platform: Platform, net: Net, planter: Planter) -> None:
+    """What is given at the other ways in, each wrong: second factors, links of mails, invitations."""
+    database, email, password = platform.context.database, "eve@first.example", net.plant("password of eve")
+    await make_person(database, email, password)
+    platform.app.state.rate_limits = RateLimits(platform.app.state.settings)
+    wishes: list[tuple[str, dict[str, Any]]] = [
+        ("reauthenticate", {"password": net.plant("wrong password of eve")}),
+        ("reauthenticate", {"code": net.plant("code of an app")}),
+        ("confirm_totp", {"code": net.plant("first code of an app")}),
+        ("complete_sign_in", {"code": net.plant("code")}),
+        ("complete_sign_in", {"recovery_code": net.plant("recovery")}),
+        ("confirm_email", {"token": net.plant("token of a mail")}),
+        ("confirm_password_reset", {"token": net.plant("token of a reset"), "new_password": net.plant("reset password")}),
+        ("look_at_invitation", {"token": net.plant("token that is looked at")}),
+        ("accept_invitation", {"token": net.plant("token that is accepted")}),
+        ("join_by_invitation", {"token": net.plant("token to join by"), "name": "Eve", "password": net.plant("first password")}),
+    ]
+    transport: Any = browser(platform.app)
+    async with transport as client:
+        entered = net.keep(await client.post("/v1/sessions", json={"email": email, "password": password}))
+        assert entered.status_code == 201, entered.text
+        net.shown("cookie of eve", client.cookies["sid"])
+        for operation, body in wishes:
+            names = tuple(f"/{name}" for name in body if name != "name")
+            assert (await planter.send(client, operation, body, names)).status_code >= 400, operation
+            platform.app.state.rate_limits = RateLimits(platform.app.state.settings)
+
+
 async def networks(platform: Platform, net: Net, planter: Planter, agency: TestAgency) -> None:
     """Connect, complete and reconnect, by typed credentials and by what a network gives back; and a callback with a code."""
     live = agency.sibling
@@ -314,6 +342,7 @@ async def test_a_secret_is_found_nowhere_but_where_it_is_shown_once(
     exported = await keys_and_links(platform, net, planter, agency)
     await networks(platform, net, planter, agency)
     await people(platform, net, planter, agency)
+    await doors(platform, net, planter)
     await platform.work("publish", "refresh_token", "audit", "cleanup", "operation")
     # Everything that bears a secret was planted in
     assert net.tried == inputs(platform.app.openapi())

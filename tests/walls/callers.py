@@ -13,7 +13,8 @@ from tenants.agencies.keys import create_key, write_key
 from tenants.agencies.models import Workspace
 from tenants.agencies.schemas import KeyCreate, WorkspaceCreate
 from tenants.agencies.service import create_workspace
-from tenants.permissions import Permission
+from tenants.permissions import ALL, DELEGABLE, EMBEDDABLE, Permission
+from tests.applications.issuing import issue
 from tests.conftest import MakeAgency, TestAgency, client_of
 from tests.people.people import join, make_person, signed_in, with_member
 from tests.walls.things import Things, an_account, furnish, with_archive
@@ -34,6 +35,8 @@ class Caller:
     """Of the tenant's own agency, but bound to another workspace: it sees what is the whole agency's."""
     headers: dict[str, str] = field(default_factory=dict)
     """Of a person: its cookie, its agency, and that a page of the service sends it."""
+    permissions: frozenset[Permission] = ALL
+    """Of a token: all that it can be allowed. Without the permission it is stopped as everybody is."""
 
 
 async def _key(database: Database, agency: TestAgency, scopes: list[Permission], **more: Any) -> str:
@@ -76,7 +79,25 @@ async def strangers(app: FastAPI, database: Database, make_agency: MakeAgency, v
     third = await make_agency("Second robber")  # whose Idempotency-Keys are its own
     third = third if third.actor.livemode == victim.actor.livemode else third.sibling or third
     own = await things_of(app, database, third, third.key)
-    return [*known, Caller("the owner of another agency", "stranger", None, own, headers=await _owner(app, database, third))]
+    return [
+        *known,
+        Caller("the owner of another agency", "stranger", None, own, headers=await _owner(app, database, third)),
+        *await _tokens(app, database, victim),
+    ]
+
+
+async def _tokens(app: FastAPI, database: Database, victim: TestAgency) -> list[Caller]:
+    """Tokens in another workspace of the tenant: of an application, with all that it can be allowed, and of a page."""
+    async with database.session(victim.tenant) as session:
+        room = await create_workspace(session, victim.actor, WorkspaceCreate(name="Room of tokens", time_zone="UTC"), now())
+    key = await _key(database, victim, list(Permission), workspace_ids=[room.id])
+    things = await things_of(app, database, victim, key, room)
+    member_id = await join(database, victim, await make_person(database, f"granter@{things.ids['wsp']}.example"), "owner")
+    found = []
+    for name, kind, held in (("a token of an application", "oat", DELEGABLE), ("a token of a page", "oem", EMBEDDABLE)):
+        text = await issue(app, database, victim, kind, member_id, held, [room.id])
+        found.append(Caller(name, "stranger", f"Bearer {text}", things, inside=True, permissions=held))
+    return found
 
 
 async def _owner(app: FastAPI, database: Database, agency: TestAgency) -> dict[str, str]:

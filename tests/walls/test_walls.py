@@ -7,7 +7,7 @@ The catalogue's part is in tests/core/test_schema.py. `make walls` runs both.
 
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FunctionType
 
@@ -128,9 +128,12 @@ async def try_everything(scene: Scene, known: list[Operation], *, filters: bool)
             for caller in (*scene.refused, scene.forbidden[operation.permission]):
                 await matrix.stopped(caller, operation)
             for caller in scene.strangers:
-                await matrix.astray(caller, operation)
+                if operation.permission in caller.permissions:
+                    await matrix.astray(caller, operation)
+                else:
+                    await matrix.stopped(replace(caller, kind="forbidden"), operation)
         for operation in (one for one in known if not one.of("path")):
-            for caller in scene.strangers:
+            for caller in (one for one in scene.strangers if operation.permission in one.permissions):
                 await matrix.by_name(caller, operation)
     return matrix
 
