@@ -100,7 +100,9 @@ ALL = frozenset(Permission)
 P, L = Permission, Later
 EVERYTHING: frozenset[Permission | Later] = frozenset((*Permission, *Later))
 OF_THE_OWNER: frozenset[Permission | Later] = frozenset({P.AGENCY_TRANSFER, P.AGENCY_CLOSE})
-"""What owners do in person: a key can name it, and not do it."""
+"""What owners do in person."""
+KEY_MAY = ALL - OF_THE_OWNER
+"""What a key can hold: what only an owner may is done in person, so that an admin can end every key."""
 OF_THE_AGENCY: frozenset[Permission | Later] = frozenset({
     P.AGENCY_READ, P.AGENCY_EXPORT, P.KEY_READ, P.KEY_MANAGE, P.WORKSPACE_CREATE, P.WORKSPACE_CLOSE, P.AGENCY_UPDATE,
     *OF_THE_OWNER, P.MEMBER_READ, P.MEMBER_MANAGE, P.ROLE_MANAGE, P.APPLICATION_READ, P.APPLICATION_MANAGE, L.WEBHOOK_READ,

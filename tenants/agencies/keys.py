@@ -21,7 +21,7 @@ from tenants.agencies.models import ApiKey
 from tenants.agencies.schemas import KEY_LIFETIME_DAYS_MAX, KeyCreate
 from tenants.idempotency.records import LIVING, LOCKED, LOOKED
 from tenants.owned import find, owned
-from tenants.permissions import Actor, Permission
+from tenants.permissions import KEY_MAY, Actor, Permission
 
 KIND = "oct"
 LIVE, TEST = "oct_live_", "oct_test_"
@@ -112,7 +112,7 @@ async def _actor(db: Statements, key: PresentedKey, rows: list[Row]) -> Actor:
     )
 
 
-_KNOWN = {permission.value: permission for permission in Permission}
+_KNOWN = {permission.value: permission for permission in KEY_MAY}
 
 
 def _permissions(scopes: tuple[str, ...]) -> frozenset[Permission]:
@@ -120,8 +120,9 @@ def _permissions(scopes: tuple[str, ...]) -> frozenset[Permission]:
 
 
 async def create_key(session: AsyncSession, actor: Actor, wish: KeyCreate, now: datetime) -> tuple[ApiKey, str]:
-    """Make a key within what its maker holds. Returns the row and the key's text, which is stored nowhere."""
-    lacking = sorted(scope.value for scope in wish.scopes if scope not in actor.permissions)
+    """Make a key within what its maker holds, of what a key can. Returns the row and the key's text, which is stored nowhere."""
+    scopes = KEY_MAY.intersection(wish.scopes)
+    lacking = sorted(scope.value for scope in scopes or wish.scopes if scope not in actor.permissions & KEY_MAY)
     if lacking:
         raise PermissionDenied(f"A key cannot hold what its maker lacks: {', '.join(lacking)}.")
     if wish.expires_at is not None and wish.expires_at <= now:
@@ -146,7 +147,7 @@ async def create_key(session: AsyncSession, actor: Actor, wish: KeyCreate, now: 
         name=wish.name,
         hash=hash_key(text),
         hint=text[-HINT_LENGTH:],
-        scopes=sorted({scope.value for scope in wish.scopes}),
+        scopes=sorted(scope.value for scope in scopes),
         workspace_ids=None if wanted is None else list(wanted),
         created_by=actor.key_id,
         created_by_member=actor.member_id,

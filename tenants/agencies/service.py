@@ -18,7 +18,7 @@ from tenants.agencies.keys import HINT_LENGTH, write_key
 from tenants.agencies.models import Agency, AgencyKey, ApiKey, Workspace
 from tenants.agencies.schemas import WorkspaceCreate, WorkspaceUpdate
 from tenants.owned import find, owned
-from tenants.permissions import Actor, Permission
+from tenants.permissions import KEY_MAY, Actor, Permission
 
 DAILY = ("cleanup", "findings")
 """Duties that every agency has from the start; each puts itself again."""
@@ -58,7 +58,7 @@ async def create_agency(session: AsyncSession, ring: KeyRing, name: str, now: da
                 name="first key",
                 hash=hash_key(key),
                 hint=key[-HINT_LENGTH:],
-                scopes=sorted(permission.value for permission in Permission),
+                scopes=sorted(permission.value for permission in KEY_MAY),
                 created_at=now,
             )
         )

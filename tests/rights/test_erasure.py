@@ -249,3 +249,14 @@ async def test_an_operator_erases_an_agency_by_a_command(
     for wrong in (encode("agc", other.actor.agency_id), live):  # test data by themselves, and what is gone
         with pytest.raises(LookupError):
             await erase(settings, wrong, at_once=True)
+
+
+async def test_no_key_can_hold_what_is_an_owners_alone(
+    platform: Platform, database: Database, agency: TestAgency
+) -> None:  # fmt: skip
+    user = await make_person(database, "ada@first.example")
+    await join(database, agency, user, "owner")
+    async with await signed_in(platform.app, database, user, agency) as browser:
+        made = await browser.post("/v1/api-keys", json={"name": "k", "scopes": ["agency:close", "post:read"]})
+        assert (made.status_code, made.json()["scopes"]) == (201, ["post:read"])
+        assert (await browser.post("/v1/api-keys", json={"name": "k", "scopes": ["agency:close"]})).status_code == 403
