@@ -7,8 +7,8 @@ key travels in a header.
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import Scope
 
-PATHS = "/v1/"
-"""The contract for programs. The pages of connecting are no business of scripts."""
+PATHS = ("/v1/", "/oauth/token", "/oauth/revoke", "/.well-known/oauth-")
+"""The contract for programs, and what an application in a page needs for its token. Pages for people are no business of scripts."""
 METHODS = "GET, HEAD, POST, PATCH, DELETE"
 TAKEN = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Octavo-Version, Traceparent"
 SHOWN = (

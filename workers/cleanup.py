@@ -35,6 +35,14 @@ EXPIRED = (
     "update connect_sessions set sealed_credentials = null, sealed_verifier = null where agency_id = $1 and id in ("
     " select id from connect_sessions where agency_id = $1 and expires_at < now()"
     " and (sealed_credentials is not null or sealed_verifier is not null) limit $2)",
+    "delete from access_tokens where agency_id = $1 and id in (select id from access_tokens"
+    " where agency_id = $1 and expires_at < now() limit $2)",
+    "delete from grants where agency_id = $1 and id in (select id from grants"
+    " where agency_id = $1 and least(expires_at, revoked_at) < now() - interval '30 days' limit $2)",
+    "delete from pushed_requests where agency_id = $1 and id in (select id from pushed_requests"
+    " where agency_id = $1 and expires_at < now() limit $2)",
+    "delete from application_secrets where agency_id = $1 and id in (select id from application_secrets"
+    " where agency_id = $1 and expires_at < now() - interval '1 day' limit $2)",
     "delete from operations where agency_id = $1 and id in (select id from operations"
     " where agency_id = $1 and expires_at < now() and storage_key is null limit $2)",
     "delete from share_links where agency_id = $1 and id in (select id from share_links"

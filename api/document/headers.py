@@ -57,7 +57,7 @@ COMPONENTS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "enum": ["true"]},
         "example": "true",
     },
-    "WWW-Authenticate": _text("How to authenticate.", 'Bearer realm="octavo"'),
+    "WWW-Authenticate": _text("How to authenticate, and where it is told how to get a token.", 'Bearer realm="octavo"'),
     "Deprecation": _text(
         "Since when this operation is deprecated: `@` and a Unix time (RFC 9745). `Link` says what to use.",
         "@1793491200",

@@ -16,6 +16,7 @@ from api.pagination import LIMIT_DEFAULT, LIMIT_MAX
 from api.rate_limits import PASSWORDS
 from core.clock import now
 from networks.base import Capabilities
+from tenants.applications.families import LEEWAY, REFRESH_LIVES
 from tenants.audit.chain import VERIFY_MAX
 from tenants.invitations.service import LIFETIME
 from tenants.people.passwords import LENGTH_MIN
@@ -91,6 +92,8 @@ def _roles(_: FastAPI) -> str:
 
 
 FACTS: dict[str, Callable[[FastAPI], str]] = {
+    "refresh_days": lambda _: str(REFRESH_LIVES.days),
+    "refresh_leeway": lambda _: f"{LEEWAY.total_seconds():g}",
     "promises": _promises,
     "reach": _reach,
     "sandbox": _sandbox,
