@@ -17,6 +17,9 @@ from api.oauth import discovery, endpoints, registration
 from api.pages import errors, guides, reference
 from api.pages.people import consent as consent_page
 from api.pages.people import invitation as invitation_page
+from api.pages.people import mail_links as mail_links_page
+from api.pages.people import second_factor as second_factor_page
+from api.pages.people import security as security_page
 from api.pages.people import sessions as sessions_page
 from api.pages.people import sign_in as sign_in_page
 from api.rate_limits import RateLimits
@@ -83,7 +86,7 @@ V1 = (
     closures,
 )
 """In the order in which they are asked for: routes are matched one after another."""
-PEOPLE = (sign_in_page, invitation_page, sessions_page, consent_page)
+PEOPLE = (sign_in_page, second_factor_page, mail_links_page, invitation_page, sessions_page, security_page, consent_page)
 """Pages on which people act."""
 
 

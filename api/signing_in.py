@@ -12,14 +12,15 @@ from api.rate_limits import RateLimits
 from api.signed_in import place_of, remember_device, set_cookie
 from core.clock import now
 from core.db import Person
-from tenants.people import resets, service
+from tenants.people import codes, resets, service
 from tenants.people.credential_schemas import Reauthentication, SecondFactor
+from tenants.people.factors import after_adding
 from tenants.people.links import RESET, LinkInvalid, read_link
 from tenants.people.passkeys import PasskeyInvalid, person_in
 from tenants.people.passwords import require_good
 from tenants.people.schemas import SignIn
 from tenants.people.service import Begun
-from tenants.people.sessions import SignedIn, confirm
+from tenants.people.sessions import SignedIn, confirm, require_recent
 from tenants.people.tries import Devices, count_code, forget_codes
 
 
@@ -108,6 +109,19 @@ async def count(request: Request, who: SignedIn) -> None:
     """Count a code. Raises TooManyRequests."""
     async with request.app.state.database.connection(Person(who.user_id)) as db:
         await count_code(db, who.user_id, now())
+
+
+async def confirm_app(request: Request, signed: SignedIn, code: str) -> tuple[list[str] | None, str | None]:
+    """Let an app count by its first code. Returns what `after_adding` does. Raises Refused, TooManyRequests."""
+    state = request.app.state
+    require_recent(signed, now())
+    await count(request, signed)
+    async with state.database.connection(Person(signed.user_id)) as db:
+        if not await codes.check_app(db, state.house, signed.user_id, code, now(), confirmed=False):
+            raise service.Refused
+        await forget_codes(db, signed.user_id)
+        await codes.confirm_app(db, signed.user_id, now())
+        return await after_adding(db, state.house, signed, now())
 
 
 async def require_password(request: Request, signed: SignedIn, password: str) -> str:

@@ -23,6 +23,7 @@ ASSETS = {
     "reference.js": "text/javascript; charset=utf-8",
     "pages.css": "text/css; charset=utf-8",
     "people.css": "text/css; charset=utf-8",
+    "passkey.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
 FOREVER = "public, max-age=31536000, immutable"

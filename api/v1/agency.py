@@ -10,7 +10,7 @@ from core.db import raw
 from core.wire import encode_known
 from tenants.agencies.models import ApiKey, Workspace
 from tenants.agencies.schemas import AgencyRead, AgencyTransfer, AgencyUpdate, KeyRead, Me, NamedApplication, WorkspaceRead
-from tenants.agencies.service import list_workspaces
+from tenants.agencies.service import get_agency, list_workspaces
 from tenants.agencies.service import update_agency as update
 from tenants.audit.entries import Entry, pick
 from tenants.owned import find
@@ -43,7 +43,7 @@ async def get_me(db: DB, actor: Annotated[Actor, can(Permission.AGENCY_READ)]) -
     return Me(
         type=CALLERS[type(caller)],
         actor=caller,
-        agency=AgencyRead(id=actor.agency_id, name=actor.agency_name),
+        agency=AgencyRead.model_validate(await get_agency(db, actor)),
         livemode=actor.livemode,
         permissions=sorted(permission.value for permission in actor.permissions),
         workspaces=[WorkspaceRead.model_validate(row) for row in workspaces],
@@ -54,12 +54,11 @@ async def get_me(db: DB, actor: Annotated[Actor, can(Permission.AGENCY_READ)]) -
 async def update_agency(
     db: DB, actor: Annotated[Actor, can(Permission.AGENCY_UPDATE)], idem: Idem, body: AgencyUpdate
 ) -> Response:  # fmt: skip
-    """Give the agency another name. Test data are an agency of their own, which has its own."""
-    before = {"name": actor.agency_name}
-    if body.name is None:
-        return await idem.respond(AgencyRead(id=actor.agency_id, name=actor.agency_name), None)
-    row = await update(db, actor, body.name)
-    return await idem.respond(AgencyRead.model_validate(row), Entry("agency", row.id, None, before, pick("agency", row)))
+    """Change its name, and whether it lets in only members with a second factor. Test data are an agency of their own."""
+    row = await get_agency(db, actor, lock=True)
+    before = pick("agency", row)
+    read = AgencyRead.model_validate(await update(db, actor, row, body))
+    return await idem.respond(read, Entry("agency", row.id, None, before, pick("agency", read)))
 
 
 @router.post("/agency/transfer", response_model=MemberRead, summary="Hand the agency over")

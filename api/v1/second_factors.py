@@ -26,9 +26,7 @@ from tenants.people.credential_schemas import (
     SecondFactors,
 )
 from tenants.people.factors import after_adding, after_removing, factors_of, tell_of_change
-from tenants.people.service import Refused
 from tenants.people.sessions import require_recent
-from tenants.people.tries import forget_codes
 
 router = v1("People")
 
@@ -46,7 +44,7 @@ async def get_second_factors(own: Signed) -> SecondFactors:
 
 
 @router.post("/sessions/current/reauthentication", status_code=204, summary="Show again that it is you")
-async def reauthenticate(signed: SignedApart, request: Request, body: Reauthentication) -> Response:
+async def confirm_identity(signed: SignedApart, request: Request, body: Reauthentication) -> Response:
     """Give the password or a second factor again. For ten minutes what one signs in by can then be changed."""
     await signing_in.show_again(request, signed, body)
     return Response(status_code=204)
@@ -63,17 +61,9 @@ async def begin_totp(own: Signed, request: Request) -> AppBegun:
 @router.post("/me/totp/confirm", response_model=RecoveryCodes, summary="Confirm an authenticator app")
 async def confirm_totp(signed: SignedApart, request: Request, response: Response, body: CodeGiven) -> RecoveryCodes:
     """Give the first code of the app. With the first second factor come recovery codes, and all other sessions end."""
-    state = request.app.state
-    require_recent(signed, now())
-    await signing_in.count(request, signed)
-    async with state.database.connection(Person(signed.user_id)) as db:
-        if not await codes.check_app(db, state.house, signed.user_id, body.code.get_secret_value(), now(), confirmed=False):
-            raise Refused
-        await forget_codes(db, signed.user_id)
-        await codes.confirm_app(db, signed.user_id, now())
-        made, text = await after_adding(db, state.house, signed, now())
+    made, text = await signing_in.confirm_app(request, signed, body.code.get_secret_value())
     if text is not None:
-        set_cookie(response, state.settings, text)
+        set_cookie(response, request.app.state.settings, text)
     return RecoveryCodes(recovery_codes=made)
 
 

@@ -119,6 +119,9 @@ class AgencyUpdate(Patch):
     """Changes to the agency, as a JSON merge patch."""
 
     name: Name | None = None
+    second_factor_required: bool | None = Field(
+        None, description="Let only members with a second factor in. Keys are not concerned.", examples=[True]
+    )
 
 
 class AgencyTransfer(Input):
@@ -132,3 +135,4 @@ class AgencyRead(Output):
 
     id: AgencyId
     name: str
+    second_factor_required: bool = Field(description="It lets only members with a second factor in.", examples=[False])

@@ -16,7 +16,7 @@ from core.ids import new_id
 from tenants.agencies.closed import require_open
 from tenants.agencies.keys import HINT_LENGTH, write_key
 from tenants.agencies.models import Agency, AgencyKey, ApiKey, Workspace
-from tenants.agencies.schemas import WorkspaceCreate, WorkspaceUpdate
+from tenants.agencies.schemas import AgencyUpdate, WorkspaceCreate, WorkspaceUpdate
 from tenants.owned import find, owned
 from tenants.permissions import KEY_MAY, Actor, Permission
 
@@ -70,15 +70,20 @@ async def create_agency(session: AsyncSession, ring: KeyRing, name: str, now: da
     return NewAgency(live_id, test_id, *texts)
 
 
-async def update_agency(session: AsyncSession, actor: Actor, name: str) -> Agency:
-    """Give the agency another name. A caller that is bound to workspaces changes nothing about it."""
+async def get_agency(session: AsyncSession, actor: Actor, *, lock: bool = False) -> Agency:
+    """Read the caller's agency."""
+    query = select(Agency).where(Agency.id == actor.agency_id)
+    return (await session.exec(query.with_for_update() if lock else query)).one()
+
+
+async def update_agency(session: AsyncSession, actor: Actor, row: Agency, wish: AgencyUpdate) -> Agency:
+    """Change the fields that are given. A caller that is bound to workspaces changes nothing about the agency."""
     if actor.workspace_ids is not None:
         raise PermissionDenied(
             "A caller that is bound to workspaces changes nothing about the agency.",
             required_permission=Permission.AGENCY_UPDATE.value,
         )
-    row = (await session.exec(select(Agency).where(Agency.id == actor.agency_id).with_for_update())).one()
-    row.name = name
+    row.sqlmodel_update(wish.model_dump(exclude_unset=True))
     session.add(row)
     await session.flush()
     return row

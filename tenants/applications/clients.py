@@ -78,7 +78,7 @@ def read_client_id(text: str) -> tuple[UUID, UUID]:
 
 
 async def stamp(db: Bare, agency_id: UUID | None) -> None:
-    """Turn the transaction to an agency. Only what is proven of one is carried over into another: see docs/decisions/0014."""
+    """Turn the transaction to an agency. Only what is proven of one is carried over into another: see docs/decisions/0016."""
     await db.execute(STAMP, "" if agency_id is None else str(agency_id))
 
 

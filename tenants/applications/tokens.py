@@ -113,7 +113,8 @@ async def admit_token(db: Bare, presented: PresentedToken, permission: Permissio
     if workspace_id is not None and workspace_id not in reach:
         raise Missing
     if row["member_id"] is not None:
-        signed_in = SignedIn(row["user_id"], row["id"], row["email"], row["member_name"], row["locale"])
+        # A second factor is asked for where the token is granted: whose it is, only the person's own requests can see.
+        signed_in = SignedIn(row["user_id"], row["id"], row["email"], row["member_name"], row["locale"], has_second_factor=True)
         member = await admit_member(db, PresentedMember(presented.agency_id, signed_in, presented.hash), permission, workspace_id)
         seen = member.workspace_ids
         reach = tuple(id for id in reach if seen is None or id in seen)

@@ -60,7 +60,21 @@ async def begin_app(db: Bare, house: House, signed: SignedIn, now: datetime) -> 
     sealed = seal(key, secret.encode(), signed.user_id, PLACE[0], signed.user_id, PLACE[1])
     if await db.fetchval(ADD, signed.user_id, sealed, now) is None:
         raise Conflict("There is an app already: remove it first.")
-    return secret, pyotp.TOTP(secret).provisioning_uri(name=signed.email, issuer_name="Octavo")
+    return secret, _address(secret, signed)
+
+
+async def pending_app(db: Bare, house: House, signed: SignedIn) -> tuple[str, str]:
+    """Read the secret of an app that waits for its first code, and its address. Raises Missing when none waits."""
+    row: Row | None = await db.fetchrow(READ, signed.user_id)
+    if row is None or row["confirmed_at"] is not None:
+        raise Missing
+    key, id = await data_key(db, house, signed.user_id), signed.user_id
+    secret = unseal(key, row["sealed"], id, PLACE[0], id, PLACE[1]).decode()
+    return secret, _address(secret, signed)
+
+
+def _address(secret: str, signed: SignedIn) -> str:
+    return pyotp.TOTP(secret).provisioning_uri(name=signed.email, issuer_name="Octavo")
 
 
 async def check_app(db: Bare, house: House, user_id: UUID, code: str, now: datetime, *, confirmed: bool = True) -> bool:

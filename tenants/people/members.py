@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from core.db import Bare, Row, Tenant, restamp, stamp_login, stamp_person
-from core.errors import Malformed, Missing
+from core.errors import Malformed, Missing, PermissionDenied
 from core.ids import new_id
 from tenants.people.passwords import Passwords, require_good
 from tenants.people.roles import custom_roles, role_name
@@ -29,7 +29,7 @@ select m.id, m.user_id, u.name, u.email, m.role, m.custom_role_id, m.created_at,
 from members m join users u on u.id = m.user_id where m.agency_id = $1 and m.id = $2
 """
 LOOK_UP = f"""
-select m.id, m.role, m.custom_role_id, a.name agency_name, a.livemode, {ROOMS}
+select m.id, m.role, m.custom_role_id, a.name agency_name, a.livemode, a.second_factor_required, {ROOMS}
 from members m join agencies a on a.id = m.agency_id
 where m.agency_id = $1 and m.user_id = $2 and m.state = 'active'
 """
@@ -37,6 +37,12 @@ FIND_USER = "select id from users where email = $1"
 ADD_USER = "insert into users (id, email, name, email_verified_at, created_at) values ($1, $2, $3, $4, $5)"
 ADD_PASSWORD = "insert into passwords (user_id, hash, changed_at) values ($1, $2, $3)"
 ADD_MEMBER = "insert into members (agency_id, id, user_id, role, created_at) values ($1, $2, $3, $4, $5)"
+
+
+class SecondFactorRequired(PermissionDenied):
+    """The agency asks its members for a second factor, and this one has none."""
+
+    code = "second_factor_required"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +88,14 @@ async def admit_member(
 ) -> Actor:  # fmt: skip
     """Make the caller of a member, in the agency's transaction: its role is read anew for each request.
 
-    Raises Missing where it is no member, or not of the workspace.
+    Raises Missing where it is no member, or not of the workspace, and SecondFactorRequired where the agency lets nobody in
+    without one. A person adds it in no agency's name, so it always can.
     """
     row = await db.fetchrow(LOOK_UP, presented.agency_id, presented.signed_in.user_id)
     if row is None:
         raise Missing
+    if row["second_factor_required"] and not presented.signed_in.has_second_factor:
+        raise SecondFactorRequired
     role, rooms = await roles_of(db, presented.agency_id, row)
     base = Actor(
         agency_id=presented.agency_id,

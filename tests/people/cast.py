@@ -18,6 +18,7 @@ class Someone:
 
     id: str
     member_id: UUID
+    user_id: UUID
     client: httpx2.AsyncClient
 
 
@@ -31,4 +32,4 @@ class Cast:
         user = await make_person(self.database, f"{name}@{self.agency.actor.agency_name}.example".lower())
         member_id = await join(self.database, self.agency, user, role, rooms)
         client = await signed_in(self.app, self.database, user, self.agency)
-        return Someone(encode("mem", member_id), member_id, client)
+        return Someone(encode("mem", member_id), member_id, user, client)

@@ -86,9 +86,10 @@ def browser(app: FastAPI, address: str = "127.0.0.1", cookie: str | None = None,
     """A browser on a page of the service itself, at some address."""
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False, client=(address, 1))
     sent = {"Sec-Fetch-Site": "same-origin"} | headers
+    client = httpx2.AsyncClient(transport=transport, base_url="http://octavo.test", headers=sent)
     if cookie is not None:
-        sent["Cookie"] = f"sid={cookie}"
-    return httpx2.AsyncClient(transport=transport, base_url="http://octavo.test", headers=sent)
+        client.cookies.set("sid", cookie, domain="octavo.test", path="/")
+    return client
 
 
 async def signed_in(app: FastAPI, database: Database, user_id: UUID, agency: TestAgency | None = None) -> httpx2.AsyncClient:

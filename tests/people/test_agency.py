@@ -13,6 +13,8 @@ from tenants.agencies.schemas import KeyCreate
 from tenants.permissions import Permission
 from tests.conftest import TestAgency, client_of
 from tests.people.cast import Cast
+from tests.people.credentials import add_app
+from tests.people.people import join
 from tests.walls.matrix import same
 
 
@@ -24,7 +26,8 @@ async def test_an_admin_renames_the_agency_and_the_other_mode_keeps_its_name(cas
     assert (await ben.client.patch("/v1/agency", json={})).json()["name"] == "New name"
     assert (await cleo.client.get("/v1/me")).json()["agency"]["name"] == "New name"
     (entry,) = (await ben.client.get("/v1/audit-entries")).json()["data"]
-    assert (entry["action"], entry["before"], entry["after"]) == ("agency.update", {"name": "First"}, {"name": "New name"})
+    was = {"name": "First", "second_factor_required": False}
+    assert (entry["action"], entry["before"], entry["after"]) == ("agency.update", was, was | {"name": "New name"})
     assert cast.agency.sibling is not None
     async with client_of(cast.app, cast.agency.sibling.key) as live:
         assert (await live.get("/v1/me")).json()["agency"]["name"] == "First"
@@ -85,3 +88,31 @@ async def test_an_agency_that_is_handed_over_to_two_at_once_goes_to_one(cast: Ca
     assert sorted(one.status_code for one in answers) == [200, 403]
     roles = [(await one.client.get("/v1/me")).json()["actor"]["role"] for one in (ada, ben, cleo)]
     assert sorted(roles) == ["admin", "member", "owner"]
+
+
+async def test_an_agency_lets_only_members_with_a_second_factor_in(cast: Cast, other: TestAgency) -> None:
+    ada, ben = await cast.add("ada", "owner"), await cast.add("ben", "member", {cast.agency.workspace.id: "manager"})
+    await join(cast.database, other, ben.user_id, "member")
+    await add_app(ada.client)
+    required = await ada.client.patch("/v1/agency", json={"second_factor_required": True})
+    assert required.status_code == 200 and required.json()["second_factor_required"] is True, required.text
+    workspace = f"/v1/workspaces/{encode('wsp', cast.agency.workspace.id)}"
+    for path in ("/v1/me", "/v1/workspaces", f"{workspace}/posts", "/v1/publications"):
+        refused = await ben.client.get(path)
+        assert (refused.status_code, refused.json()["code"]) == (403, "second_factor_required"), path
+        assert (await ada.client.get(path)).status_code == 200, path
+    made = await ben.client.post(f"{workspace}/posts", json={"text": "x"})
+    assert (made.status_code, made.json()["code"]) == (403, "second_factor_required")
+    # Another agency, and a key of this one, are not concerned
+    elsewhere = {"Octavo-Agency": encode("agc", other.actor.agency_id)}
+    assert (await ben.client.get("/v1/me", headers=elsewhere)).status_code == 200
+    async with client_of(cast.app, cast.agency.key) as key:
+        assert (await key.get("/v1/me")).status_code == 200
+    # And the member adds a factor, which opens it; without one it is closed again
+    assert (await ben.client.get("/v1/me/second-factors")).status_code == 200
+    await add_app(ben.client)
+    assert (await ben.client.get("/v1/me")).status_code == 200
+    assert (await ben.client.delete("/v1/me/totp")).status_code == 204
+    assert (await ben.client.get("/v1/me")).status_code == 403
+    (entry,) = (await ada.client.get("/v1/audit-entries?action=agency.update")).json()["data"]
+    assert entry["after"] == {"name": "First", "second_factor_required": True}

@@ -66,7 +66,7 @@ async def read_form(request: Request) -> Form:
 
 def again(
     request: Request, template: str, problem: Problem, form: Form, *, locale: str | None = None, leads_to: tuple[str, ...] = (),
-    **facts: Any,
+    scripts: bool = False, **facts: Any,
 ) -> Response:  # fmt: skip
     """Show a page once more, with what was refused. Texts come from the catalogue, by the page, the field and the code.
 
@@ -81,6 +81,6 @@ def again(
     if alert is None:
         alert = words.plain("forms.look" if refused else "errors.other_text")
     return page(
-        request, template, status=problem.status, locale=locale, leads_to=leads_to,
+        request, template, status=problem.status, locale=locale, leads_to=leads_to, scripts=scripts,
         **{"alert": alert, "refused": refused, "values": form.values()} | facts,
     )  # fmt: skip

@@ -7,11 +7,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from api.body import StrictRoute
-from api.pages.people.frame import page, to_sign_in
+from api.pages.people.frame import go, page, to_sign_in
 from api.pages.people.language import Words, choose_language
 from api.problems import AWAY, database_problem
 from api.signed_in import SAFE, refuse_other_sites
 from core.errors import Missing, Problem, Unauthenticated
+from tenants.people.sessions import SecondFactorNeeded
 
 
 class PageRoute(StrictRoute):
@@ -26,6 +27,8 @@ class PageRoute(StrictRoute):
                 if request.method not in SAFE:
                     refuse_other_sites(request, proof=True)
                 return await handler(request)
+            except SecondFactorNeeded:
+                return go("/second-factor")
             except Unauthenticated as problem:
                 return to_sign_in(request) if type(problem) is Unauthenticated else error_page(request, problem)
             except Problem as problem:

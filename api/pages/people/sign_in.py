@@ -1,6 +1,7 @@
 """The pages to sign in by a password, and to sign out."""
 
 from contextlib import suppress
+from urllib.parse import urlencode
 
 from fastapi import Request, Response
 
@@ -31,8 +32,9 @@ async def sign_in_by_form(request: Request) -> Response:
         begun = await signing_in.by_password(request, form.read(SignIn))
     except Problem as problem:
         return again(request, TEMPLATE, problem, form, next=onward)
-    response = go(onward or HOME)
-    set_cookie(response, request.app.state.settings, begun.text)
+    further = f"/second-factor?{urlencode({'next': onward})}" if onward else "/second-factor"
+    response = go(further if begun.factors else onward or HOME)
+    signing_in.give_session(request, response, begun)
     return response
 
 
