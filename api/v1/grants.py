@@ -51,7 +51,7 @@ async def revoke_grant(
     return await idem.respond(None, Entry("grant", grant_id, None, before, pick("grant", row)), status=204)
 
 
-@router.post("/embed-tokens", status_code=201, response_model=EmbedTokenCreated, summary="Make an embed token")
+@router.post("/embed-tokens", responses={404: {}}, status_code=201, response_model=EmbedTokenCreated, summary="Make an embed token")
 async def create_embed_token(
     db: DB, actor: Annotated[Actor, can(Permission.EMBED_CREATE)], idem: Idem, body: EmbedTokenCreate, request: Request
 ) -> Response:  # fmt: skip

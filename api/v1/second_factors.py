@@ -107,7 +107,7 @@ async def add_passkey(own: Signed, request: Request, response: Response, body: P
     return PasskeyCreated(passkey=read, recovery_codes=made)
 
 
-@router.delete("/me/passkeys/{passkey_id}", status_code=204, summary="Remove a passkey")
+@router.delete("/me/passkeys/{passkey_id:id}", status_code=204, summary="Remove a passkey")
 async def remove_passkey(own: Signed, request: Request, passkey_id: Annotated[PasskeyId, Path()]) -> Response:
     """Remove a passkey. With the last second factor the recovery codes go."""
     require_recent(own.signed_in, now())

@@ -1,6 +1,5 @@
 """The pages of second factors, forgotten passwords and the own security, in a real browser with an authenticator of its own."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest

@@ -9,7 +9,7 @@ from schemathesis.core.failures import Failure
 
 OUTSIDE = frozenset({
     "account_not_usable", "duplicate_content", "external_ref_exists", "idempotency_mismatch", "in_the_past", "invalid_csv",
-    "invalid_cursor", "media_invalid", "naive_instant", "network_needs_live_mode", "network_rejected", "not_found",
+    "invalid_cursor", "link_invalid", "media_invalid", "naive_instant", "network_needs_live_mode", "network_rejected", "not_found",
     "post_invalid", "too_far_ahead", "unknown_time_zone", "unsupported_media", "url_not_allowed", "url_unreachable",
 })  # fmt: skip
 """Codes of refusals that depend on what is stored, on the clock, on a network or on another grammar than JSON's: no schema could
@@ -20,13 +20,18 @@ PLACES = (
     re.compile(r"^/columns(/|$)"),  # the first line of a sheet
     re.compile(r"/schedule/at$"),  # the 31st of February
     re.compile(r"^/time_zone$"),  # the zones are data of IANA
-    re.compile(r"/(options|metadata)(/|$)"),  # NUL deep inside of free JSON
+    re.compile(r"/(options|metadata|passkey)(/|$)"),  # NUL deep inside of free JSON
 )
 DETAILS = frozenset({
     "Input should be a valid integer.",  # JSON Schema takes 1.0 for one; a client that sends it computes in floating point
     "A number is out of range.",  # of free JSON: an integer beyond 64 bits
     "A name of at least one visible character is wanted.",  # what is visible changes with Unicode
     "One variant per account, for accounts of the post.",  # one field by another
+    "No custom role of the agency can hold it.",
+    "No custom role of the workspace can hold it.",  # as above: by the scope of the role
+    "An https address (or http on loopback) without fragment, user and wildcard is wanted.",  # a grammar of its own
+    "An application can be allowed work in workspaces, and nothing about the agency itself.",  # a part of the permissions
+    "An embed token can read in its workspace, and nothing else.",  # as above
 })  # fmt: skip
 """Refusals whose code and place say too little."""
 

@@ -95,7 +95,8 @@ async def test_an_agency_lets_only_members_with_a_second_factor_in(cast: Cast, o
     await join(cast.database, other, ben.user_id, "member")
     await add_app(ada.client)
     required = await ada.client.patch("/v1/agency", json={"second_factor_required": True})
-    assert required.status_code == 200 and required.json()["second_factor_required"] is True, required.text
+    assert required.status_code == 200, required.text
+    assert required.json()["second_factor_required"] is True
     workspace = f"/v1/workspaces/{encode('wsp', cast.agency.workspace.id)}"
     for path in ("/v1/me", "/v1/workspaces", f"{workspace}/posts", "/v1/publications"):
         refused = await ben.client.get(path)
