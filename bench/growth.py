@@ -17,6 +17,7 @@ from bench.world import World, on, settings_of
 from core import duties
 from core.clock import now
 from core.db import Database, Tenant
+from core.filters import Filter
 from core.settings import Settings
 from migrations.run import migrate
 from tenants.permissions import Actor
@@ -54,7 +55,7 @@ class Subject:
     async def page(self) -> None:
         """Read a page of posts, as the route does."""
         async with self.database.connection(Tenant(self.agency.id)) as db:
-            wanted = queries.Filter(self.agency.id, self.agency.workspace_id)
+            wanted = Filter(self.agency.id, self.agency.workspace_id)
             rows = await queries.list_posts(db, self.actor, self.agency.workspace_id, wanted, PAGE + 1)
             ids = [row["id"] for row in rows[:PAGE]]
             assert len(await queries.publications_of(db, self.agency.id, ids)) == PAGE

@@ -7,14 +7,14 @@ from typing import Annotated
 from uuid import UUID
 
 import uuid_utils.compat
-from fastapi import Depends, FastAPI, HTTPException
+from fastapi import Depends, FastAPI
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 from sqlalchemy import DateTime
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlmodel import Field, SQLModel, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from bench.baselines.wire import instant, typeid
+from bench.baselines.wire import Instant, typeid
 
 
 class Workspace(SQLModel, table=True):
@@ -25,6 +25,8 @@ class Workspace(SQLModel, table=True):
     time_zone: str
     late_policy: str = "ask"
     late_window_s: int = 21_600
+    closed_at: datetime | None = Field(None, sa_type=DateTime(timezone=True))
+    erase_at: datetime | None = Field(None, sa_type=DateTime(timezone=True))
     version: int = 1
     created_at: datetime = Field(sa_type=DateTime(timezone=True))
     updated_at: datetime = Field(sa_type=DateTime(timezone=True))
@@ -42,9 +44,11 @@ class Read(BaseModel):
     time_zone: str
     late_policy: str
     late_window_s: int
+    closed_at: Instant | None
+    erase_at: Instant | None
     version: int
-    created_at: Annotated[datetime, PlainSerializer(instant, return_type=str)]
-    updated_at: Annotated[datetime, PlainSerializer(instant, return_type=str)]
+    created_at: Instant
+    updated_at: Instant
 
 
 URL = os.environ["BENCH_DSN"].replace("postgresql://", "postgresql+asyncpg://", 1)
@@ -63,10 +67,7 @@ DB = Annotated[AsyncSession, Depends(session)]
 
 @app.get("/{agency_id}/workspaces/{id}", response_model=Read)
 async def get_workspace(agency_id: UUID, id: UUID, db: DB) -> Workspace:
-    row = (await db.exec(select(Workspace).where(Workspace.agency_id == agency_id, Workspace.id == id))).one_or_none()
-    if row is None:
-        raise HTTPException(404)
-    return row
+    return (await db.exec(select(Workspace).where(Workspace.agency_id == agency_id, Workspace.id == id))).one()
 
 
 @app.post("/{agency_id}/workspaces", response_model=Read, status_code=201)

@@ -4,8 +4,10 @@ import base64
 import hashlib
 import hmac
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
+
+from pydantic import PlainSerializer
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 PAIRS = [high + low for high in ALPHABET for low in ALPHABET]
@@ -38,3 +40,6 @@ def publication(row: Any, post_id: str) -> dict[str, Any]:
         "external_url": row["external_url"], "published_at": instant(row["published_at"]), "lateness_ms": None,
         "resolution": row["resolution"], "error": row["error"], "allowed_actions": ["cancel"],
     }  # fmt: skip
+
+
+Instant = Annotated[datetime, PlainSerializer(instant, return_type=str)]
