@@ -25,6 +25,8 @@ from tests.contract.bad_input import JSON, LATER, Bad, post, write
 from tests.contract.bad_values import VALUES
 from tests.walls.things import an_account
 
+PUBLIC = "http://127.0.0.1:8000"
+"""Where the service says that it is, by default."""
 BAD = [*FORMS, *VALUES]
 STORIES = {
     "B16": "tests/walls",
@@ -123,6 +125,11 @@ async def send(place: Place, row: Bad) -> httpx2.Response:
         return await client.request(row.method, path, content=content, headers=headers, **row.sent)
 
 
+def _challenge(row: Bad) -> str:
+    error = "" if row.key == "none" else ', error="invalid_token"'
+    return f'Bearer realm="octavo"{error}, resource_metadata="{PUBLIC}/.well-known/oauth-protected-resource"'
+
+
 def what_is_wrong(row: Bad, answer: httpx2.Response) -> str | None:
     """Hold an answer against its row and against what every problem has."""
     if answer.headers.get("content-type") != "application/problem+json":
@@ -134,7 +141,7 @@ def what_is_wrong(row: Bad, answer: httpx2.Response) -> str | None:
         return f"{seen} {first} is not {wanted} {row.pointer} {row.fault}: {answer.text[:300]}"
     if problem["request_id"] != answer.headers["request-id"] or not problem["type"].endswith(f"/errors/{row.code}"):
         return f"not complete: {answer.text[:300]}"
-    if row.status == 401 and not answer.headers.get("www-authenticate", "").startswith('Bearer realm="octavo"'):
+    if row.status == 401 and answer.headers.get("www-authenticate") != _challenge(row):
         return "a 401 that does not say how to authenticate"
     if len(answer.text) > 20_000 or re.search(r"oct_(test|live)_[0-9a-z]{20}", answer.text):
         return "it says back what was sent"

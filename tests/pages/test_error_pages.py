@@ -52,6 +52,5 @@ async def test_what_a_page_says_about_a_retry_fits_its_status(reader: httpx2.Asy
         says = re.search(r"retry help\?</h2>\n<p>(\w+)", (await reader.get(f"/errors/{code}")).text)
         assert says is not None
         again = {408, 429, 500, 503} & set(statuses_of(code)) or code == "idempotency_in_flight"
-        again = again and code != "password_closed"  # which no waiting ends
         assert (text.retry == "same") == bool(again), code
         assert (says[1] == "Yes") == bool(again), code
