@@ -66,9 +66,9 @@ async def browser(platform: Platform, database: Database, agency: TestAgency) ->
 
 async def yes(browser: httpx2.AsyncClient, url: str, agency: TestAgency) -> str:
     """Open the page at the client's address, and say yes on it. Returns where that leads."""
-    page = await browser.get(url)
-    assert page.status_code == 200, page.text
     asked = dict(httpx2.URL(url).params)
+    page = await browser.get("/oauth/authorize", params=asked)
+    assert page.status_code == 200, page.text
     answer = await browser.post("/oauth/authorize", data=asked | {"decision": "allow", "workspace": workspace_of(agency)})
     assert answer.status_code == 303, answer.text
     return str(answer.headers["location"])

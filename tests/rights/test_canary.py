@@ -240,8 +240,8 @@ async def doors(platform: Platform, net: Net, planter: Planter) -> None:
     await make_person(database, email, password)
     platform.app.state.rate_limits = RateLimits(platform.app.state.settings)
     wishes: list[tuple[str, dict[str, Any]]] = [
-        ("reauthenticate", {"password": net.plant("wrong password of eve")}),
-        ("reauthenticate", {"code": net.plant("code of an app")}),
+        ("confirm_identity", {"password": net.plant("wrong password of eve")}),
+        ("confirm_identity", {"code": net.plant("code of an app")}),
         ("confirm_totp", {"code": net.plant("first code of an app")}),
         ("complete_sign_in", {"code": net.plant("code")}),
         ("complete_sign_in", {"recovery_code": net.plant("recovery")}),

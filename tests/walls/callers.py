@@ -105,7 +105,8 @@ async def _owner(app: FastAPI, database: Database, agency: TestAgency) -> dict[s
     user_id = await make_person(database, "owner@robber.example")
     await join(database, agency, user_id, "owner")
     async with await signed_in(app, database, user_id, agency) as client:
-        return {name: client.headers[name] for name in ("Cookie", "Octavo-Agency", "Sec-Fetch-Site")}
+        named = {name: client.headers[name] for name in ("Octavo-Agency", "Sec-Fetch-Site")}
+        return named | {"Cookie": f"sid={client.cookies['sid']}"}
 
 
 async def refused(database: Database, victim: TestAgency) -> list[Caller]:
