@@ -61,5 +61,5 @@ async def test_without_a_script_a_member_allows_it_and_is_led_back(
         await page.locator(f"[value={workspace_of(agency)}]").check()
         await page.get_by_role("button", name="Allow", exact=True).click()
         # Then the browser is at the application, with a code
-        assert page.url.startswith(f"{local.redirect_uri}?code=oac_test_")
+        await page.wait_for_url(f"{local.redirect_uri}?code=oac_test_**")
         assert await page.get_by_text("Welcome back").count() == 1
