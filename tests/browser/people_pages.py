@@ -68,7 +68,8 @@ async def opened(chromium: Browser, view: View = ALL[0], *, scripts: bool = True
     yield page
     await context.close()
     # That a form was refused is what some tests are about: the browser notes each such status.
-    assert [one for one in seen.complaints if "the server responded with a status of 4" not in one] == []
+    complaints = [one for one in seen.complaints if "the server responded with a status of 4" not in one]
+    assert not complaints, complaints
 
 
 async def sign_in(page: Page, url: str, email: str, password: str) -> None:

@@ -49,7 +49,9 @@ async def test_without_a_script_a_member_allows_it_and_is_led_back(
     platform: Platform, chromium: Browser, application: Application, agency: TestAgency
 ) -> None:
     # Given an application on the member's own machine
-    async def welcome(_: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
+    async def welcome(asked: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
+        while await asked.readline() not in {b"", b"\r\n"}:
+            pass
         answer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<title>Here</title>Welcome back")
         answer.close()
 
