@@ -5,11 +5,11 @@ from typing import Annotated, Any
 from fastapi import Request, Response
 from pydantic import Field, SecretStr
 
+from api import signing_in
 from api.dependencies import DB, Idem, IdemApart, can, can_apart
-from api.rate_limits import RateLimits
 from api.routing import v1
 from core.clock import now
-from core.db import Person, raw
+from core.db import raw
 from core.errors import Fault, InvalidInput
 from core.ids import new_id
 from core.wire import Input, Instant, Output, WorkspaceId, write_instant
@@ -22,6 +22,7 @@ from tenants.operations.schemas import OperationRead
 from tenants.owned import find
 from tenants.people.members import PresentedMember
 from tenants.people.passwords import LENGTH_MAX
+from tenants.people.service import Refused
 from tenants.permissions import Actor, Permission
 from tenants.rights import closing, exporting
 
@@ -76,15 +77,10 @@ def _told(instant: Any) -> str | None:
 async def _require_password(request: Request, text: str) -> None:
     """Look at the password of who is signed in, in no transaction. Raises InvalidInput, TooManyRequests."""
     presented: PresentedMember = request.key  # type: ignore[attr-defined]  # of StrictRequest; a member, or the owner were refused
-    signed_in, limits = presented.signed_in, request.app.state.rate_limits
-    assert isinstance(limits, RateLimits)
-    limits.try_password(request.scope, signed_in.email)
-    async with request.app.state.database.connection(Person(signed_in.user_id)) as db:
-        hash = await closing.password_of(db, signed_in.user_id)
-    fits, _ = await request.app.state.passwords.verify(text, hash)
-    if not fits:
-        raise InvalidInput(faults=[Fault("/password", "validation_failed", "It is not your password.")])
-    limits.password_was_right(request.scope, signed_in.email)
+    try:
+        await signing_in.require_password(request, presented.signed_in, text)
+    except Refused as error:
+        raise InvalidInput(faults=[Fault("/password", "validation_failed", "It is not your password.")]) from error
 
 
 @router.delete("/agency/closure", status_code=204, summary="Keep the agency")

@@ -14,7 +14,6 @@ from core.db import Bare
 from core.errors import Conflict, Missing, PermissionDenied
 from tenants.agencies.models import Workspace
 from tenants.audit.entries import Entry, Origin, record
-from tenants.people.service import PASSWORD
 from tenants.permissions import Actor, Permission
 from tenants.rights import erasing
 
@@ -68,12 +67,6 @@ select a.id, a.network, c.id connection_id, c.sealed from accounts a
 left join connections c on c.agency_id = a.agency_id and c.account_id = a.id and c.state = 'active'
 where a.agency_id = $1 and a.workspace_id = $2 and a.state <> 'disconnected' order by a.id
 """
-
-
-async def password_of(db: Bare, user_id: UUID) -> str | None:
-    """Read the hash of a person's password; None for who signs in otherwise. `db` carries the person's stamp."""
-    hash: str | None = await db.fetchval(PASSWORD, user_id)
-    return hash
 
 
 def require_owner(actor: Actor) -> None:

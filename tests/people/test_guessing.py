@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from core.db import Database
+from core.ids import encode
 from core.settings import Settings
 from tenants.people.tries import KNOWN_MAX, STRANGERS_MAX
 from tests.conftest import TestAgency
@@ -169,12 +170,24 @@ async def test_a_made_up_device_is_a_stranger(
     assert await tries(settings) == [(3, 0)]
 
 
-async def test_with_a_stolen_cookie_the_password_is_guessed_no_better(app: FastAPI, ada: str) -> None:
+async def test_with_a_stolen_cookie_the_password_is_guessed_no_better(
+    app: FastAPI, database: Database, agency: TestAgency
+) -> None:  # fmt: skip
+    live = agency.sibling
+    assert live is not None
+    await join(database, live, await make_person(database, "eve@first.example"), "owner")
     async with browser(app, OWNER) as owner:
-        await sign_in(owner, ada)
-        stolen, answers = owner.cookies["sid"], []
+        await sign_in(owner, "eve@first.example")
+        stolen = owner.cookies["sid"]
+    changes, closures = [], []
     for number in range(KNOWN_MAX + 3):
         async with browser(app, f"9.9.{number}.9", cookie=stolen) as thief:
-            body = {"current_password": f"guess number {number}", "new_password": "seven loud lanterns on the hill"}
-            answers.append(await thief.put("/v1/me/password", json=body))
-    assert told(answers) == {(401, "sign_in_failed"): KNOWN_MAX, (429, "password_closed"): 3}
+            guess = f"guess number {number}"
+            if number % 2:
+                body = {"current_password": guess, "new_password": "seven loud lanterns on the hill"}
+                changes.append(await thief.put("/v1/me/password", json=body))
+            else:
+                named = {"Octavo-Agency": encode("agc", live.actor.agency_id)}
+                closures.append(await thief.post("/v1/agency/closure", json={"password": guess}, headers=named))
+    assert told([*changes, *closures])[429, "password_closed"] == 3
+    assert told(changes)[401, "sign_in_failed"] + told(closures)[422, "validation_failed"] == KNOWN_MAX
