@@ -4,7 +4,9 @@ import asyncio
 import os
 import secrets
 import socket
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +37,8 @@ from workers.duties import run_batch
 TEMPLATE = "octavo_template"
 QUOTA_AWAY = 1_000_000
 """The rate limits are on, and out of the way of tests that are about something else."""
+AHEAD = 2
+"""Databases that wait for the tests to come."""
 DROP_TRIES = 30
 """Three seconds; what is left then goes with the throwaway server."""
 
@@ -74,12 +78,32 @@ async def drop(connection: asyncpg.Connection, name: str) -> None:
         await asyncio.sleep(0.1)
 
 
+@pytest.fixture(scope="session")
+def take_database(server_url: str, template: str) -> Iterator[Callable[[], str]]:
+    """Name a fresh copy of the template. The next ones are made while a test runs: each takes longer than most tests do."""
+
+    async def copy() -> str:
+        name = f"t_{secrets.token_hex(6)}"
+        connection = await asyncpg.connect(server_url)
+        await connection.execute(f"create database {name} template {template}")
+        await connection.close()
+        return name
+
+    with ThreadPoolExecutor(1) as aside:
+        ahead = deque(aside.submit(asyncio.run, copy()) for _ in range(AHEAD))
+
+        def take() -> str:
+            ahead.append(aside.submit(asyncio.run, copy()))
+            return ahead.popleft().result()
+
+        yield take
+
+
 @pytest.fixture
-async def settings(server_url: str, template: str, tmp_path: Path) -> AsyncIterator[Settings]:
+async def settings(server_url: str, take_database: Callable[[], str], tmp_path: Path) -> AsyncIterator[Settings]:
     """Settings that point at a fresh database of this test's own."""
-    name = f"t_{secrets.token_hex(6)}"
+    name = take_database()
     connection = await asyncpg.connect(server_url)
-    await connection.execute(f"create database {name} template {template} strategy file_copy")
     yield Settings(
         database_url=on(server_url, name),
         home=str(tmp_path),
