@@ -15,6 +15,7 @@ from api.inbound import connect, sandbox
 from api.middleware import Edge
 from api.oauth import discovery, endpoints, registration
 from api.pages import errors, guides, reference
+from api.pages.people import connect as connect_page
 from api.pages.people import consent as consent_page
 from api.pages.people import invitation as invitation_page
 from api.pages.people import mail_links as mail_links_page
@@ -86,7 +87,16 @@ V1 = (
     closures,
 )
 """In the order in which they are asked for: routes are matched one after another."""
-PEOPLE = (sign_in_page, second_factor_page, mail_links_page, invitation_page, sessions_page, security_page, consent_page)
+PEOPLE = (
+    sign_in_page,
+    second_factor_page,
+    mail_links_page,
+    invitation_page,
+    sessions_page,
+    security_page,
+    consent_page,
+    connect_page,
+)
 """Pages on which people act."""
 
 

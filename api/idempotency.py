@@ -306,3 +306,12 @@ class Apart:
             await self.begin(session)
         assert self._begun is not None
         return await self._begun.respond(model, entry, status=status, location=location, etag=etag)
+
+    async def respond_secret_in(
+        self, session: AsyncSession, model: BaseModel, entry: Entry, *, status: int, location: str, shown_once: str
+    ) -> Response:  # fmt: skip
+        """Answer with a field that is shown once, as `Idempotency.respond_secret` does."""
+        if self._begun is None:
+            await self.begin(session)
+        assert self._begun is not None
+        return await self._begun.respond_secret(model, entry, status=status, location=location, shown_once=shown_once)

@@ -152,7 +152,7 @@ class Edge:
             return Malformed(
                 "Keys travel in the Authorization header. Revoke this one: it stands in logs now.", code="key_in_query"
             )
-        if head and scope["path"].startswith("/connect/"):
+        if head and scope["path"].startswith("/connect/callback/"):
             return NotHead(headers={"Allow": "GET"})  # a look by a mail scanner must not spend the state
         version = headers.get("octavo-version")
         if version is not None and not VERSION.fullmatch(version):

@@ -16,6 +16,7 @@ from api.pagination import LIMIT_DEFAULT, LIMIT_MAX
 from api.rate_limits import PASSWORDS
 from core.clock import now
 from networks.base import Capabilities
+from tenants.accounts.connecting import LINK_LIFETIME
 from tenants.applications.families import LEEWAY, REFRESH_LIVES
 from tenants.audit.chain import VERIFY_MAX
 from tenants.invitations.service import LIFETIME
@@ -110,6 +111,7 @@ FACTS: dict[str, Callable[[FastAPI], str]] = {
     "page_default": lambda _: str(LIMIT_DEFAULT),
     "page_max": lambda _: str(LIMIT_MAX),
     "verify_max": lambda _: f"{VERIFY_MAX:,}",
+    "connect_link_days": lambda _: str(LINK_LIFETIME.days),
     "link_days": lambda _: str(LIFETIME_DEFAULT.days),
     "link_days_max": lambda _: str(LIFETIME_MAX.days),
     "export_hours": lambda _: f"{EXPORT_KEEP.total_seconds() / 3600:g}",

@@ -16,7 +16,7 @@ PLACE = "/docs/guides"
 FOLDER = Path(__file__).parents[2] / "docs" / "guides"
 GUIDES = (
     "quickstart", "authentication", "people", "test-mode", "publishing", "time-zones", "idempotency", "errors", "pagination",
-    "limits", "audit-log", "client-links", "data-rights", "third-party-apps",
+    "limits", "audit-log", "connect-page", "client-links", "data-rights", "third-party-apps",
 )  # fmt: skip
 """In the order in which they are best read."""
 INTRODUCTION = """<h1>Guides</h1>

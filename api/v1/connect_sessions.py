@@ -17,6 +17,7 @@ from core.ids import encode
 from core.wire import PREFIXES, AccountId, ConnectSessionId, WorkspaceId
 from tenants.accounts import connecting, effects, sessions
 from tenants.accounts.connecting import Plan
+from tenants.accounts.redirects import link_address
 from tenants.accounts.schemas import ConnectSessionComplete, ConnectSessionCreate, ConnectSessionRead, Reconnect
 from tenants.audit.entries import Entry, pick
 from tenants.permissions import Actor, Permission
@@ -40,11 +41,17 @@ async def _carry_out(request: Request, actor: Actor, idem: Apart, plan: Plan) ->
         settled = await connecting.settle(session, state.ring, plan, reached, moment, state=secret)
         told = [one.effect for one in settled.attached]
         await effects.apply(release, raw(session), actor.agency_id, told, moment)
-        read = await sessions.read_session(session, settled.row, state.networks, actor, moment, authorize_url=settled.authorize_url)
+        link = link_address(state.settings.public_url, secret) if plan.link else None
+        read = await sessions.read_session(
+            session, settled.row, state.networks, actor, moment, authorize_url=settled.authorize_url, link=link
+        )
         entry = _entry(plan, settled.row)
         if plan.stage:
             return await idem.respond_in(session, read, entry)
-        return await idem.respond_in(session, read, entry, status=201, location=_location(plan.workspace_id, plan.session_id))
+        location = _location(plan.workspace_id, plan.session_id)
+        if plan.link:
+            return await idem.respond_secret_in(session, read, entry, status=201, location=location, shown_once="url")
+        return await idem.respond_in(session, read, entry, status=201, location=location)
 
 
 def _entry(plan: Plan, row: object) -> Entry:

@@ -45,6 +45,8 @@ from tenants.permissions import Actor
 
 STATE_LIFETIME = timedelta(minutes=10)
 """How long a person has to come back from the network, or to type credentials."""
+LINK_LIFETIME = timedelta(days=3)
+"""How long the page of a session waits for a person who was sent its address, over a weekend too."""
 CHOICE_LIFETIME = timedelta(hours=1)
 """How long the choice between targets may take; until then the authorisation lies sealed in the session."""
 DEADLINE_MARGIN_S = 5.0
@@ -68,6 +70,7 @@ class Plan:
     choice: Choice = None
     return_url: str | None = None
     redirect: bool = False
+    link: bool = False
     reached: Connected | None = None
     stage: frozenset[str] = frozenset()
 
@@ -148,6 +151,8 @@ def _planned(
         pointer = "/credentials" if wish.credentials is not None else "/targets"
         detail = "A redirect takes neither credentials nor targets: they come after the person has agreed."
         raise InvalidInput(faults=[Fault(pointer, "validation_failed", detail)])
+    if wish.link and (wish.credentials is not None or choice is not None):
+        raise InvalidInput(faults=[Fault("/link", "validation_failed", "The page asks for credentials and targets: give none.")])
     return Plan(
         agency_id=actor.agency_id,
         workspace_id=workspace_id,
@@ -158,6 +163,7 @@ def _planned(
         choice=choice,
         return_url=check_return_url(wish.return_url, development=development),
         redirect=method == "redirect",
+        link=wish.link,
     )
 
 
@@ -193,6 +199,18 @@ async def plan_completion(
     """Check what completes a session (workspace, id). Raises Missing, InvalidInput, Conflict; writes nothing."""
     workspace_id, session_id = place
     row = await find(session, ConnectSession, actor, session_id, workspace_id=workspace_id)
+    return await completion(session, row, networks, ring, wish, now)
+
+
+async def completion(
+    session: AsyncSession,
+    row: ConnectSession,
+    networks: Mapping[str, Network],
+    ring: KeyRing,
+    wish: ConnectSessionComplete,
+    now: datetime,
+) -> Plan:
+    """Check what completes a session that the caller was found to reach. Raises InvalidInput, Conflict; writes nothing."""
     network = networks.get(row.network)
     if network is None or row.expires_at <= now or row.state not in {"awaiting_credentials", "choosing"}:
         raise Conflict("The session does not wait for this (any more).", code="connect_state_invalid")
@@ -202,17 +220,18 @@ async def plan_completion(
             raise InvalidInput(faults=[Fault("/targets", "validation_failed", "The session waits for `targets` alone.")])
         if row.sealed_credentials is None:
             raise Conflict("The session has ended.", code="connect_state_invalid")
-        vault = await open_vault(raw(session), ring, actor.agency_id)
+        vault = await open_vault(raw(session), ring, row.agency_id)
         credentials = vault.unseal(row.sealed_credentials, row.id, PENDING)
         reached = Connected(credentials, tuple(Target(**one) for one in row.targets))
     elif wish.credentials is None:
         raise InvalidInput(faults=[Fault("/credentials", "validation_failed", "The session waits for `credentials`.")])
     return Plan(
-        agency_id=actor.agency_id,
-        workspace_id=workspace_id,
+        agency_id=row.agency_id,
+        workspace_id=row.workspace_id,
         session_id=row.id,
         network=network,
         account_id=row.account_id,
+        return_url=row.return_url,
         values=_values(network.capabilities, wish.credentials),
         choice=wish.targets,
         reached=reached,
@@ -227,6 +246,8 @@ async def reach(plan: Plan, public_url: str) -> tuple[Reached, str]:
     """
     if plan.reached is not None:
         return plan.reached, ""
+    if plan.link:
+        return None, write_state(plan.agency_id, plan.session_id)
     if plan.redirect:
         state = write_state(plan.agency_id, plan.session_id)
         uri = redirect_uri(public_url, plan.name)
@@ -261,7 +282,8 @@ async def settle(session: AsyncSession, ring: KeyRing, plan: Plan, reached: Reac
     row = await _row(session, plan, now)
     session.add(row)
     if reached is None:
-        row.state = "awaiting_credentials"
+        row.state = "awaiting_user" if plan.redirect else "awaiting_credentials"
+        row.link_hash = digest_state(state) if plan.link else None
     elif isinstance(reached, Authorization):
         vault = await open_vault(raw(session), ring, plan.agency_id)
         row.state = "awaiting_user"
@@ -284,7 +306,7 @@ async def _row(session: AsyncSession, plan: Plan, now: datetime) -> ConnectSessi
             state="awaiting_credentials",
             account_id=plan.account_id,
             return_url=plan.return_url,
-            expires_at=now + STATE_LIFETIME,
+            expires_at=now + (LINK_LIFETIME if plan.link else STATE_LIFETIME),
             created_at=now,
         )
     query = select(ConnectSession).where(ConnectSession.agency_id == plan.agency_id, ConnectSession.id == plan.session_id)

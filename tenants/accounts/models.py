@@ -83,6 +83,7 @@ class ConnectSession(SQLModel, table=True):
     return_url: str | None = Field(default=None)
     state_hash: bytes | None = Field(default=None, sa_column=Column(LargeBinary, nullable=True))
     sealed_verifier: bytes | None = Field(default=None, sa_column=Column(LargeBinary, nullable=True))
+    link_hash: bytes | None = Field(default=None, sa_column=Column(LargeBinary, nullable=True))
     authorize_url: str | None = Field(default=None)
     sealed_credentials: bytes | None = Field(default=None, sa_column=Column(LargeBinary, nullable=True))
     targets: list[dict[str, Any]] = json_column("[]")

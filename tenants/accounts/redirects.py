@@ -18,6 +18,7 @@ STATE_BYTES = 32
 STATE_LENGTH_MAX = 128
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 CALLBACK_PATH = "/connect/callback/"
+PAGE_PATH = "/connect/"
 
 
 class State(NamedTuple):
@@ -51,6 +52,11 @@ def read_state(text: str | None) -> State:
 def redirect_uri(public_url: str, network: str) -> str:
     """Where a network sends people back: an address of its own for each, so that their answers cannot be mixed up."""
     return public_url.rstrip("/") + CALLBACK_PATH + network
+
+
+def link_address(public_url: str, text: str) -> str:
+    """Where the page of a session is: its secret has the form of a state."""
+    return public_url.rstrip("/") + PAGE_PATH + text
 
 
 def check_return_url(url: str | None, *, development: bool) -> str | None:

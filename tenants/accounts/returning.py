@@ -34,9 +34,12 @@ class Redeemed:
 
 
 async def redeem(
-    session: AsyncSession, networks: Mapping[str, Network], ring: KeyRing, network: str, state: State, now: datetime
-) -> Redeemed:
+    session: AsyncSession, networks: Mapping[str, Network], ring: KeyRing, network: str, state: State, now: datetime,
+    *, link: bytes | None = None,
+) -> Redeemed:  # fmt: skip
     """Check and spend a state. Raises Malformed `connect_state_invalid` for one that is foreign, spent, late, or not here.
+
+    A session with a page is continued in the browser that left from there: `link` is the digest of what its cookie holds.
 
     The commit spends it, whatever becomes of the rest: a code is good for one try anyway.
     """
@@ -51,6 +54,7 @@ async def redeem(
         or row.state_hash is None
         or row.sealed_verifier is None
         or not same(row.state_hash, state.digest)
+        or (row.link_hash is not None and (link is None or not same(row.link_hash, link)))
         or row.expires_at <= now
     ):
         raise Malformed(code="connect_state_invalid")
@@ -67,6 +71,7 @@ async def redeem(
         account_id=row.account_id,
         return_url=row.return_url,
         redirect=True,
+        link=row.link_hash is not None,
         stage=STAGE,
     )
     return Redeemed(plan, verifier)

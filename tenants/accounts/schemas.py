@@ -83,6 +83,12 @@ class Reconnect(Input):
 
     method: Literal["credentials", "redirect"] | None = None
     credentials: CredentialValues | None = None
+    link: bool = Field(
+        False,
+        description="Make a page for a person who needs no account here, such as a client: `url` is its address, shown once. It "
+        "asks for the credentials, or sends the person to the network, and offers the choice. It lasts three days.",
+        examples=[True],
+    )
     return_url: str | None = Field(None, max_length=URL_LENGTH_MAX)
 
 
@@ -132,7 +138,7 @@ class ConnectSessionRead(Output):
     network: str
     state: str = Field(description="`awaiting_user`, `awaiting_credentials`, `choosing`, `completed` or `failed`.")
     account_id: AccountId | None = Field(description="The account that is being reconnected.")
-    url: str | None = Field(description="Where to send the person.")
+    url: str | None = Field(description="Where to send the person: the page of `link`, or the network's own; shown once.")
     authorize_url: str | None = Field(description="The network's own page; shown once, when the session is made.")
     fields: list[FieldRead] = Field(description="What `credentials` wants, while it waits for them.")
     targets: list[TargetRead] = Field(description="What can be chosen, while it waits for the choice.")

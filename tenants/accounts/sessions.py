@@ -32,6 +32,7 @@ async def read_session(
     now: datetime,
     *,
     authorize_url: str | None = None,
+    link: str | None = None,
 ) -> ConnectSessionRead:
     """Write a session for the wire, with the accounts that came of it. One that ran out reads as failed."""
     over = row.state in WAITING and row.expires_at <= now
@@ -48,7 +49,7 @@ async def read_session(
         network=row.network,
         state=state,
         account_id=row.account_id,
-        url=authorize_url,
+        url=link or authorize_url,
         authorize_url=authorize_url,
         fields=[FieldRead.model_validate(field) for field in fields],
         targets=[TargetRead.model_validate(one) for one in row.targets] if state == "choosing" else [],

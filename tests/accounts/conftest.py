@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request, Response
 from api import problems
 from api.idempotency import Replay
 from api.inbound import connect
+from api.pages.people import connect as connect_page
 from api.rate_limits import RateLimits
 from api.v1 import accounts, connect_sessions, networks
 from core import duties
@@ -56,7 +57,7 @@ def app(database: Database, settings: Settings, ring: KeyRing, connectors: dict[
     app = FastAPI(redirect_slashes=False)
     app.state.database, app.state.settings, app.state.ring, app.state.networks = database, settings, ring, connectors
     app.state.rate_limits = RateLimits(settings)
-    for router in (accounts.router, connect_sessions.router, networks.router, connect.router):
+    for router in (accounts.router, connect_sessions.router, networks.router, connect.router, connect_page.router):
         app.include_router(router)
     problems.install(app)
 

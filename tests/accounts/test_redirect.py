@@ -35,7 +35,7 @@ def is_clean_page(answer: httpx2.Response) -> bool:
     assert 400 <= answer.status_code < 500, answer.status_code
     assert answer.headers["content-type"].startswith("text/html")
     assert answer.headers["cache-control"] == "no-store"
-    assert '<html lang="en">' in answer.text
+    assert '<html lang="en" dir="ltr">' in answer.text
     assert "<h1>Not connected</h1>" in answer.text
     return "Traceback" not in answer.text
 
@@ -52,7 +52,7 @@ async def test_a_person_agrees_and_the_account_is_there(caller: Caller, worker: 
     assert state not in str(dict(held)), "only the digest of the state is kept"
     assert "v" * 43 not in str(dict(held))
     answer = await back(caller, code=scripted.agree("bakery", URI), state=state, iss="https://scripted.test")
-    assert (answer.status_code, "<h1>Connected</h1>" in answer.text) == (200, True)
+    assert (answer.status_code, '<h1 class="done">Connected</h1>' in answer.text) == (200, True)
     read = (await caller.call("GET", f"connect-sessions/{session['id']}")).json()
     assert (read["state"], read["accounts"][0]["external_id"], read["authorize_url"]) == ("completed", "bakery", None)
 

@@ -300,6 +300,16 @@ async def networks(platform: Platform, net: Net, planter: Planter, agency: TestA
         query = {"state": state, "code": net.plant("code")}
         net.keep(await anybody.get("/connect/callback/sandbox", params=query))
         net.keep(await anybody.get("/connect/callback/sandbox", params={"state": net.plant("state of nobody"), "code": "x"}))
+        linked = net.keep(await client.post(f"{base}/connect-sessions", json={"network": "sandbox", "link": True}))
+        page = urlsplit(linked.json()["url"]).path
+        net.shown("link of a page", page.rpartition(".")[2])
+        shown, form = await anybody.get(page), {"handle": net.plant("handle on a page")}  # an address names itself in its own page
+        assert shown.status_code == 200, shown.text
+        sent = await anybody.post(page, data=form, headers={"Sec-Fetch-Site": "same-origin"})
+        assert (sent.status_code, form["handle"] in sent.text) == (422, True), (
+            sent.text
+        )  # what is no secret comes back to who typed it
+        net.keep(await anybody.get(f"/connect/{net.plant('link of nobody')}"))
 
 
 async def keys_and_links(platform: Platform, net: Net, planter: Planter, agency: TestAgency) -> bytes:

@@ -1,6 +1,6 @@
 """Forms of people's pages: reading what was filled in, and showing the page again with what was wrong at its field."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -41,21 +41,27 @@ class Form:
 
     def read(self, shape: type[Shape], **more: Any) -> Shape:
         """Read the form as the shape that the API takes: the same rules hold. Raises InvalidInput with a fault for each field."""
-        given = {name: value for name, value in self.pairs if name in shape.model_fields and value != ""} | more
-        try:
-            return shape.model_validate(given)
-        except ValidationError as error:
-            places = dict.fromkeys(str(one["loc"][0]) if one["loc"] else "" for one in error.errors())
-            faults = [Fault(f"/{place}", "validation_failed", "It is not right yet.") for place in places]
-            raise InvalidInput(faults=faults) from error
+        given = {name: value for name, value in self.pairs if name in shape.model_fields and value != ""}
+        return shaped(shape, given | more)
+
+
+def shaped(shape: type[Shape], given: Mapping[str, Any]) -> Shape:
+    """Read what was filled in as the shape that the API takes. Raises InvalidInput with a fault for each field."""
+    try:
+        return shape.model_validate(given)
+    except ValidationError as error:
+        places = dict.fromkeys("/".join(map(str, one["loc"])) for one in error.errors())
+        faults = [Fault(f"/{place}", "validation_failed", "It is not right yet.") for place in places]
+        raise InvalidInput(faults=faults) from error
 
 
 async def read_form(request: Request) -> Form:
     """Read what a page's form has sent. Raises UnsupportedMedia, Malformed."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != KIND:
+    body = await request.body()
+    if body and request.headers.get("content-type", "").partition(";")[0].strip().lower() != KIND:
         raise UnsupportedMedia
     try:
-        text = (await request.body()).decode("ascii")
+        text = body.decode("ascii")
         pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=FIELDS_MAX)
     except ValueError as error:
         raise Malformed("The form cannot be read.") from error
@@ -75,7 +81,7 @@ def again(
     words, name = Words(choose_language(request, locale)), template.removesuffix(".html")
     refused = {}
     for fault in problem.faults:
-        field = fault.pointer.rpartition("/")[2]
+        field = next((part for part in reversed(fault.pointer.split("/")) if not part.isdecimal()), "")
         refused[field] = words.find(f"{name}.{field}_refused") or words.plain("forms.refused")
     alert = words.find(f"{name}.{problem.code}") or words.find(f"errors.{problem.code}_text")
     if alert is None:

@@ -61,17 +61,19 @@ def _source(url: str) -> str:
 
 def page(
     request: Request, template: str, *, status: int = 200, leads_to: tuple[str, ...] = (), scripts: bool = False,
-    locale: str | None = None, **facts: Any,
+    locale: str | None = None, once: bool = False, **facts: Any,
 ) -> Response:  # fmt: skip
     """Answer with a page made of `templates/<template>`, which extends `frame.html` and is given `facts`.
 
-    `locale` is the person's own, where one is known; `leads_to` and `scripts` are as `policy` has them.
+    `locale` is the person's own, where one is known; `leads_to` and `scripts` are as `policy` has them. An address that is good
+    `once` is repeated nowhere on the page, so it cannot be had in another language.
     """
     language = choose_language(request, locale)
     words = Words(language)
     shown = {"values": {}, "refused": {}, "alert": None, "person": None} | facts
     body = _environment().get_template(template).render(
-        say=words.say, plain=words.plain, language=language, languages=_switches(request, language), **shown
+        say=words.say, plain=words.plain, find=words.find, language=language,
+        languages=[] if once else _switches(request, language), **shown,
     )  # fmt: skip
     headers = {
         "Content-Security-Policy": policy(leads_to=leads_to, scripts=scripts),
@@ -98,7 +100,7 @@ def _switches(request: Request, current: Language) -> list[dict[str, Any]]:
     """Links to this page in each language; everything else of its address stays."""
     kept = [(name, value) for name, value in request.query_params.multi_items() if name != PARAMETER]
     return [
-        {"language": one, "current": one is current, "address": f"{request.url.path}?{urlencode([*kept, (PARAMETER, one.code)])}"}
+        {"language": one, "current": one is current, "address": f"?{urlencode([*kept, (PARAMETER, one.code)])}"}
         for one in LANGUAGES.values()
     ]
 

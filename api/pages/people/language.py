@@ -84,12 +84,12 @@ class Words:
         page, _, key = name.partition(".")
         return self._texts.get(page, {}).get(key)
 
-    def plain(self, name: str, **facts: object) -> str:
+    def plain(self, name: str, /, **facts: object) -> str:
         """A text without markup, for titles and attributes. Raises KeyError for a name that does not exist."""
         page, _, key = name.partition(".")
         return self._texts[page][key].format(**facts)
 
-    def say(self, name: str, **facts: object) -> Markup:
+    def say(self, name: str, /, **facts: object) -> Markup:
         """A text for the body of a page. Facts are escaped, and isolated: a name may be written in the other direction."""
         page, _, key = name.partition(".")
         isolated = {fact: Markup("<bdi>{}</bdi>").format(value) for fact, value in facts.items()}
