@@ -11,11 +11,10 @@ from api.audited import INVITATION_ACCEPTED, from_where
 from api.rate_limits import RateLimits
 from api.signed_in import Own, place_of
 from core.clock import now
-from core.db import Bare, Row, Tenant
+from core.db import Bare, Row, Tenant, stamp_agency
 from tenants.audit.entries import Entry, pick, record
 from tenants.invitations import acceptance
 from tenants.invitations.tokens import InvitationInvalid, PresentedInvitation, read_token
-from tenants.people.members import AGENCY
 from tenants.people.passwords import require_good
 from tenants.people.service import Begun, begin_whole
 
@@ -54,7 +53,7 @@ async def accept(request: Request, own: Own, text: str) -> tuple[Row, UUID]:
         presented = read_token(text)
         before, after = await acceptance.accept(own.db, presented, own.signed_in.user_id, now())
     await _tell(request, own.db, presented, before, after)
-    await own.db.execute(AGENCY, "")
+    await stamp_agency(own.db, None)
     return before, after["member_id"]
 
 
@@ -76,7 +75,7 @@ async def join(request: Request, text: str, name: str, password: str) -> Begun:
         async with state.database.connection(Tenant(presented.agency_id)) as db:
             before, after, user_id = await acceptance.join(db, presented, name, hash, begun_at)
             await _tell(request, db, presented, before, after)
-            await db.execute(AGENCY, "")
+            await stamp_agency(db, None)
             return await begin_whole(db, user_id, place_of(request), begun_at)
 
 

@@ -140,6 +140,14 @@ def raw(session: "AsyncSession") -> asyncpg.Connection:
     return driver
 
 
+async def stamp_agency(db: asyncpg.Connection, agency_id: UUID | None) -> None:
+    """Turn the transaction to an agency, or to none.
+
+    Only what is proven of one agency is carried over into another: see docs/decisions/0016.
+    """
+    await db.execute("select set_config('app.agency_id', $1, true)", "" if agency_id is None else str(agency_id))
+
+
 async def stamp_login(db: asyncpg.Connection, email: str) -> None:
     """Let the transaction see the one person who signs in by this e-mail, or make that one."""
     await db.execute("select set_config('app.login', $1, true)", email)

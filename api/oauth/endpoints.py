@@ -17,12 +17,12 @@ from api.pages.people.consent import issuer_of
 from api.pages.people.forms import read_form
 from api.rate_limits import RateLimits
 from core.clock import now
-from core.db import Database, raw
+from core.db import Database, raw, stamp_agency
 from core.signing import sign_claims
 from tenants.applications import asking
 from tenants.applications.asking import PUSHED_LIVES, Refusal
 from tenants.applications.authority import METHODS, Answer, Asked, Authority, served
-from tenants.applications.clients import Found, stamp
+from tenants.applications.clients import Found
 
 router = APIRouter(prefix="/oauth", include_in_schema=False, route_class=StrictRoute)
 SIGNED = "application/token-introspection+jwt"
@@ -153,7 +153,7 @@ async def push(request: Request) -> Response:
         wish = await asking.look_at(session, pepper, issuer_of(request), pairs, now())
         if isinstance(wish, Refusal):
             return written(Answer(400, {"error": wish.error}, {}))
-        await stamp(raw(session), client.agency_id)
+        await stamp_agency(raw(session), client.agency_id)
         uri = await asking.push(session, pepper, client, pairs, now())
     body = {"request_uri": uri, "expires_in": int(PUSHED_LIVES.total_seconds())}
     return Response(orjson.dumps(body), status_code=201, media_type="application/json")

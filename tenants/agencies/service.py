@@ -4,13 +4,12 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from core import duties
 from core.crypto import KeyRing, hash_key, new_data_key
-from core.db import raw
+from core.db import raw, stamp_agency
 from core.errors import PermissionDenied
 from core.ids import new_id
 from tenants.agencies.closed import require_open
@@ -44,7 +43,7 @@ async def create_agency(session: AsyncSession, ring: KeyRing, name: str, now: da
     live_id, test_id = new_id(), new_id()
     texts = []
     for agency_id, livemode in ((live_id, True), (test_id, False)):
-        await session.execute(text("select set_config('app.agency_id', :agency, true)"), {"agency": str(agency_id)})
+        await stamp_agency(raw(session), agency_id)
         session.add(
             Agency(id=agency_id, name=name, livemode=livemode, live_agency_id=None if livemode else live_id, created_at=now)
         )

@@ -26,9 +26,9 @@ from sqlalchemy.util import await_only
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from core.credentials import hash_credential, write
-from core.db import Bare, raw
+from core.db import Bare, raw, stamp_agency
 from tenants.applications import families
-from tenants.applications.clients import Found, find_client, stamp
+from tenants.applications.clients import Found, find_client
 from tenants.applications.families import CODE, REFRESH, Consent, Holder, Shown
 from tenants.applications.introspection import describe, find_own, workspaces_told
 from tenants.applications.redirects import fits
@@ -361,7 +361,7 @@ class Authority(AuthorizationServer):  # type: ignore[misc]  # as above
         scopes = tuple((token["scope"] or "").split()) or holder.scopes
         access = self.write(ACCESS, holder.agency_id, client.found)
         refresh = self.write(REFRESH, holder.agency_id, client.found) if token.pop("include_refresh_token") else None
-        self.wait(stamp(self.db, holder.agency_id))
+        self.wait(stamp_agency(self.db, holder.agency_id))
         self.wait(families.issue(self.db, self.pepper, client.found, holder, scopes, access, refresh, self.now))
         token |= {"access_token": access, "scope": " ".join(scopes), "expires_in": int(families.ACCESS_LIVES.total_seconds())}
         token["authorization_details"] = workspaces_told(holder.workspace_ids)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from core.credentials import hash_credential
 from core.crypto import same
-from core.db import Bare
+from core.db import Bare, stamp_agency
 from core.ids import SUFFIX_LENGTH, decode_suffix, suffix
 from tenants.permissions import AGENCY_ROLES, Permission
 
@@ -22,7 +22,6 @@ LIVES = f"""(s.expires_at is null or s.expires_at > now())
     and z.state = 'active' and (z.role in ({MANAGERS}) or exists (select from roles x where x.agency_id = z.agency_id
       and x.id = z.custom_role_id and '{Permission.APPLICATION_MANAGE.value}' = any (x.permissions)))))"""
 """A secret lives as long as whom it was shown to: who has left knows it still."""
-STAMP = "select set_config('app.agency_id', $1, true)"
 APPLICATION = """
 select p.id, p.agency_id, p.name, p.confidential, p.offered, p.redirect_uris, p.scopes, p.workspace_ids,
   a.name agency_name, a.livemode
@@ -77,18 +76,13 @@ def read_client_id(text: str) -> tuple[UUID, UUID]:
     return decode_suffix(text[len(PREFIX) : middle]), decode_suffix(text[middle:])
 
 
-async def stamp(db: Bare, agency_id: UUID | None) -> None:
-    """Turn the transaction to an agency. Only what is proven of one is carried over into another: see docs/decisions/0016."""
-    await db.execute(STAMP, "" if agency_id is None else str(agency_id))
-
-
 async def find_client(db: Bare, text: str) -> Found | None:
     """Find an application by its name, under its own agency's stamp, which stays. None for what is none."""
     try:
         agency_id, id = read_client_id(text)
     except ValueError:
         return None
-    await stamp(db, agency_id)
+    await stamp_agency(db, agency_id)
     row = await db.fetchrow(APPLICATION, agency_id, id)
     if row is None:
         return None
@@ -104,7 +98,7 @@ async def find_client(db: Bare, text: str) -> Found | None:
 
 async def scopes_elsewhere(db: Bare, agency_id: UUID, owner_id: UUID, id: UUID) -> frozenset[str] | None:
     """What an application of another agency can ask for; None where it is not offered any more. The stamp is back afterwards."""
-    await stamp(db, owner_id)
+    await stamp_agency(db, owner_id)
     scopes = await db.fetchval(LOOK, owner_id, id)
-    await stamp(db, agency_id)
+    await stamp_agency(db, agency_id)
     return None if scopes is None else frozenset(scopes)

@@ -9,12 +9,12 @@ from uuid import UUID
 from authlib.oauth2 import OAuth2Error
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from core.db import Bare, Row, raw
+from core.db import Bare, Row, raw, stamp_agency
 from core.errors import Missing
 from core.ids import new_id
 from tenants.applications.asking import Wish, spend
 from tenants.applications.authority import Asked, Authority, Pairs, served
-from tenants.applications.clients import Found, stamp
+from tenants.applications.clients import Found
 from tenants.applications.families import Consent
 from tenants.people.members import PresentedMember, admit_member
 from tenants.permissions import Permission
@@ -41,7 +41,7 @@ def agencies_for(client: Found, agencies: Collection[Row]) -> list[Row]:
 
 async def reach_of(db: Bare, presented: PresentedMember, scopes: Collection[str]) -> Reach:
     """Look at what a member holds now, under its agency's stamp. Raises Missing where it is no member."""
-    await stamp(db, presented.agency_id)
+    await stamp_agency(db, presented.agency_id)
     everywhere = await admit_member(db, presented, Permission.WORKSPACE_READ, None)
     seen = None if everywhere.workspace_ids is None else list(everywhere.workspace_ids)
     rows = await db.fetch(WORKSPACES, presented.agency_id, seen, SHOWN_MAX)
@@ -83,10 +83,10 @@ async def say_yes(
     Raises Missing where the person is no member, or the pushed request was answered before.
     """
     db = raw(session)
-    await stamp(db, wish.client.agency_id)
+    await stamp_agency(db, wish.client.agency_id)
     if wish.pushed is not None and not await spend(session, wish.client, wish.pushed, now):
         raise Missing
-    await stamp(db, presented.agency_id)
+    await stamp_agency(db, presented.agency_id)
     member = await admit_member(db, presented, Permission.WORKSPACE_READ, None)
     if member.member_id is None:
         raise Missing

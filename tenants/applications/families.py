@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from core.credentials import hash_credential, read
-from core.db import Bare, Row
+from core.db import Bare, Row, stamp_agency
 from core.ids import new_id
-from tenants.applications.clients import Found, stamp
+from tenants.applications.clients import Found
 
 CODE, REFRESH = "oac", "ort"
 LEEWAY = timedelta(seconds=10)
@@ -102,7 +102,7 @@ async def begin(
     db: Bare, client: Found, consent: Consent, hash: bytes, redirect_uri: str, challenge: str, now: datetime
 ) -> None:  # fmt: skip
     """Write a grant and its code. Until the code is used the grant lives no longer than that one."""
-    await stamp(db, consent.agency_id)
+    await stamp_agency(db, consent.agency_id)
     ends = now + CODE_LIVES
     await db.execute(
         BEGIN, consent.agency_id, consent.grant_id, consent.member_id, client.agency_id, client.id, client.name,
@@ -141,7 +141,7 @@ async def _show(
     agency_id = agency_of(kind, text)
     if agency_id is None or not client.may_be_used_in(agency_id):
         return None
-    await stamp(db, agency_id)
+    await stamp_agency(db, agency_id)
     row = await db.fetchrow(statement, agency_id, hash_credential(pepper, text), now)
     if row is None:
         return None

@@ -7,10 +7,10 @@ from typing import Any
 from uuid import UUID
 
 from core.credentials import hash_credential, read
-from core.db import Bare
+from core.db import Bare, stamp_agency
 from core.ids import encode
 from tenants.applications import families
-from tenants.applications.clients import Found, client_id, stamp
+from tenants.applications.clients import Found, client_id
 from tenants.applications.tokens import ACCESS, EMBED, find_holding
 
 OWN_ACCESS = """
@@ -48,7 +48,7 @@ async def find_own(db: Bare, pepper: str, client: Found, text: str, now: datetim
     agency_id, kind = credential.agency_id, credential.kind
     if kind not in {ACCESS, EMBED, families.REFRESH}:
         return None
-    await stamp(db, agency_id)
+    await stamp_agency(db, agency_id)
     who = (agency_id, hash_credential(pepper, text), client.agency_id, client.id)
     if kind == families.REFRESH:
         row = await db.fetchrow(OWN_REFRESH, *who, now)

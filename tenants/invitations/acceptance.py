@@ -5,14 +5,14 @@ from uuid import UUID
 
 import asyncpg
 
-from core.db import Bare, Row, stamp_login, stamp_person
+from core.db import Bare, Row, stamp_agency, stamp_login, stamp_person
 from core.errors import Conflict, Missing, PermissionDenied
 from core.ids import decode, new_id
 from core.wire import PREFIXES
 from tenants.invitations.service import FIELDS, read_grant
 from tenants.invitations.standing import Grant, require_grantable, standing_of
 from tenants.invitations.tokens import InvitationInvalid, PresentedInvitation
-from tenants.people.members import ADD_PASSWORD, ADD_USER, AGENCY, FIND_USER
+from tenants.people.members import ADD_PASSWORD, ADD_USER, FIND_USER
 from tenants.people.roles import stored
 
 FIND = f"""
@@ -93,7 +93,7 @@ async def accept(db: Bare, presented: PresentedInvitation, user_id: UUID, now: d
     another address, EmailUnverified, InviterLacksRights.
     """
     who = await db.fetchrow(WHO, user_id)
-    await db.execute(AGENCY, str(presented.agency_id))
+    await stamp_agency(db, presented.agency_id)
     row = await find_invitation(db, presented, now, lock=True)
     if who is None or who["email"] != row["email"]:
         raise InvitationInvalid

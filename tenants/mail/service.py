@@ -13,12 +13,11 @@ import orjson
 
 from core import duties
 from core.crypto import KeyRing
-from core.db import Bare, Row
+from core.db import Bare, Row, stamp_agency
 from core.duties import SYSTEM
 from core.ids import new_id
 
 KIND = "mail"
-AGENCY = "select set_config('app.agency_id', $1, true)"
 INSERT = "insert into mails (agency_id, id, template, sealed, created_at) values ($1, $2, $3, $4, $5)"
 READ = "select id, template, sealed, created_at from mails where agency_id = $1 and id = $2 and state = 'waiting'"
 SENT = "delete from mails where agency_id = $1 and id = $2"
@@ -46,11 +45,11 @@ async def send_mail(db: Bare, ring: KeyRing, wish: Wish, now: datetime, *, agenc
     id, owner = new_id(), agency_id or SYSTEM
     sealed = ring.wrap(id, orjson.dumps({"to": wish.to, "locale": wish.locale, "facts": dict(wish.facts)}))
     if agency_id is None:
-        await db.execute(AGENCY, str(SYSTEM))
+        await stamp_agency(db, SYSTEM)
     await db.execute(INSERT, owner, id, wish.template, sealed, now)
     await duties.put(db, KIND, owner, [(id, now, None)], now)
     if agency_id is None:
-        await db.execute(AGENCY, "")
+        await stamp_agency(db, None)
     return id
 
 

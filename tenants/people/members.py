@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from core.db import Bare, Row, Tenant, restamp, stamp_login, stamp_person
+from core.db import Bare, Row, Tenant, restamp, stamp_agency, stamp_login, stamp_person
 from core.errors import Malformed, Missing, PermissionDenied
 from core.ids import new_id
 from tenants.people.passwords import Passwords, require_good
@@ -17,7 +17,6 @@ from tenants.permissions import Actor, AgencyRole, CustomRole, Permission, Works
 EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
 """Something at a name with a dot: whether mail arrives there, only mail tells."""
 MINE = "select agency_id, id, role from members where user_id = $1 and state = 'active' order by agency_id"
-AGENCY = "select set_config('app.agency_id', $1, true)"
 NAME = "select id, name, livemode from agencies where id = $1"
 ROOMS = ",".join(
     f"array(select w.{column} from workspace_members w where w.agency_id = $1 and w.member_id = m.id"
@@ -61,9 +60,9 @@ async def agencies_of(db: Bare, user_id: UUID) -> list[Row]:
     """
     found: list[Row] = []
     for row in await db.fetch(MINE, user_id):
-        await db.execute(AGENCY, str(row["agency_id"]))
+        await stamp_agency(db, row["agency_id"])
         found += await db.fetch(NAME, row["agency_id"])
-    await db.execute(AGENCY, "")
+    await stamp_agency(db, None)
     return found
 
 
@@ -174,6 +173,6 @@ async def add_owner(
         await stamp_person(db, user_id)
         await db.execute(ADD_PASSWORD, user_id, await passwords.hash(password), now)
     for agency_id in agency_ids:
-        await db.execute(AGENCY, str(agency_id))
+        await stamp_agency(db, agency_id)
         await db.execute(ADD_MEMBER, agency_id, new_id(), user_id, AgencyRole.OWNER.value, now)
     return user_id, made

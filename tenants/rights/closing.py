@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 
 from core import duties
-from core.db import Bare
+from core.db import Bare, stamp_agency
 from core.errors import Conflict, Missing, PermissionDenied
 from tenants.agencies.models import Workspace
 from tenants.audit.entries import Entry, Origin, record
@@ -22,7 +22,6 @@ KIND = "workspace_close"
 AGENCY_GRACE = timedelta(days=14)
 WORKSPACE_GRACE = timedelta(days=30)
 """Stored answers about posts are kept as long (`api.idempotency.KEEP_POSTS`): none outlasts its workspace."""
-STAMP = "select set_config('app.agency_id', $1, true)"
 BOTH = "select id from agencies where id = $1 or live_agency_id = $1 order by live_agency_id nulls first"
 CLOSE = "update agencies set erase_at = $2 where id = $1 and erase_at is null returning erase_at"
 KEEP = "update agencies set erase_at = null where id = $1 and closed_at is null returning id"
@@ -81,10 +80,10 @@ async def close_agency(db: Bare, actor: Actor, now: datetime) -> datetime:
     """Let an agency and its test data be erased when the grace is over. Returns when; closing twice changes nothing."""
     erase_at = now + AGENCY_GRACE
     for row in await db.fetch(BOTH, actor.agency_id):
-        await db.execute(STAMP, str(row["id"]))
+        await stamp_agency(db, row["id"])
         if await db.fetchval(CLOSE, row["id"], erase_at) is not None:
             await duties.put(db, erasing.KIND, row["id"], [(row["id"], erase_at, None)], now)
-    await db.execute(STAMP, str(actor.agency_id))
+    await stamp_agency(db, actor.agency_id)
     found: datetime = await db.fetchval(READ, actor.agency_id)
     return found
 
@@ -92,10 +91,10 @@ async def close_agency(db: Bare, actor: Actor, now: datetime) -> datetime:
 async def keep_agency(db: Bare, actor: Actor) -> None:
     """Call it off, for both."""
     for row in await db.fetch(BOTH, actor.agency_id):
-        await db.execute(STAMP, str(row["id"]))
+        await stamp_agency(db, row["id"])
         if await db.fetchval(KEEP, row["id"]) is not None:
             await duties.drop(db, erasing.KIND, [row["id"]])
-    await db.execute(STAMP, str(actor.agency_id))
+    await stamp_agency(db, actor.agency_id)
 
 
 async def read_closure(db: Bare, agency_id: UUID) -> datetime | None:

@@ -18,12 +18,11 @@ from api.pages.people.language import PARAMETER, Words, choose_language
 from api.pages.people.routes import people
 from api.signed_in import named, person_with_agencies
 from core.clock import now
-from core.db import Database, Row, raw
+from core.db import Database, Row, raw, stamp_agency
 from core.errors import Missing, Unauthenticated
 from core.ids import encode
 from tenants.applications import asking, consenting
 from tenants.applications.asking import Refusal, Wish, answered
-from tenants.applications.clients import stamp
 from tenants.applications.consenting import Reach
 from tenants.audit.entries import Entry, pick, record
 from tenants.people.members import PresentedMember
@@ -69,7 +68,7 @@ async def _serve(request: Request, form: Form, *, decided: bool) -> Response:
             return await _allow(request, session, wish, form, presented, agency)
         if decided:
             if wish.pushed is not None:
-                await stamp(raw(session), wish.client.agency_id)
+                await stamp_agency(raw(session), wish.client.agency_id)
                 await asking.spend(session, wish.client, wish.pushed, now())
             return _lead(request, wish, error="access_denied")
         reach = await consenting.reach_of(raw(session), presented, wish.scopes)
