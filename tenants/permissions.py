@@ -229,6 +229,11 @@ class Actor:
         """The stamp of this caller's transactions."""
         return Tenant(self.agency_id, self.workspace_ids)
 
+    @property
+    def reach(self) -> list[UUID] | None:
+        """The workspaces that it reaches, as statements take them (None: all)."""
+        return None if self.workspace_ids is None else list(self.workspace_ids)
+
     def may(self, permission: Permission) -> bool:
         """Say whether the caller holds `permission`."""
         return permission in self.permissions

@@ -44,8 +44,7 @@ async def list_publications(
     query: Annotated[PublicationQuery, Query()],
 ) -> Response:  # fmt: skip
     """Deliveries of every workspace that the caller reaches, newest first."""
-    workspaces = None if actor.workspace_ids is None else list(actor.workspace_ids)
-    wanted = Filter(actor.agency_id, workspaces)
+    wanted = Filter(actor.agency_id, actor.reach)
     wanted.add("d.id < ?", read_cursor(request, actor, query))
     wanted.add("d.state = ?", query.state)
     wanted.add("d.workspace_id = ?", query.workspace_id)

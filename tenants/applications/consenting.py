@@ -43,8 +43,7 @@ async def reach_of(db: Bare, presented: PresentedMember, scopes: Collection[str]
     """Look at what a member holds now, under its agency's stamp. Raises Missing where it is no member."""
     await stamp_agency(db, presented.agency_id)
     everywhere = await admit_member(db, presented, Permission.WORKSPACE_READ, None)
-    seen = None if everywhere.workspace_ids is None else list(everywhere.workspace_ids)
-    rows = await db.fetch(WORKSPACES, presented.agency_id, seen, SHOWN_MAX)
+    rows = await db.fetch(WORKSPACES, presented.agency_id, everywhere.reach, SHOWN_MAX)
     held: dict[str, frozenset[UUID] | None] = {}
     for scope in scopes:
         actor = await admit_member(db, presented, Permission(scope), None)

@@ -27,7 +27,7 @@ NEWEST = "select id from audit_entries where agency_id = $1 order by id desc lim
 
 def begin(actor: Actor) -> Filter:
     """Begin a choice of entries: the agency's, within the caller's workspaces."""
-    return Filter(actor.agency_id, None if actor.workspace_ids is None else list(actor.workspace_ids))
+    return Filter(actor.agency_id, actor.reach)
 
 
 async def list_entries(db: Statements, wanted: Filter, limit: int) -> list[asyncpg.Record]:

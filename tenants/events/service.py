@@ -42,5 +42,4 @@ async def emit(db: Statements, agency_id: UUID, rows: Sequence[tuple[UUID, str, 
 
 async def list_events(db: Statements, actor: Actor, *, after: UUID | None, type: str | None, limit: int) -> list[asyncpg.Record]:
     """Read the events after one of them. What is not committed everywhere yet is left for the next call, so none is skipped."""
-    workspaces = None if actor.workspace_ids is None else list(actor.workspace_ids)
-    return await db.fetch(LIST, actor.agency_id, workspaces, after, type, limit)
+    return await db.fetch(LIST, actor.agency_id, actor.reach, after, type, limit)

@@ -49,10 +49,6 @@ class Sent(NamedTuple):
     token: str | None
 
 
-def _reach(actor: Actor) -> list[UUID] | None:
-    return None if actor.workspace_ids is None else list(actor.workspace_ids)
-
-
 def read(row: Row, now: datetime) -> InvitationRead:
     """Write an invitation as it is shown."""
     rooms = zip(row["workspace_ids"], row["workspace_roles"], strict=True)
@@ -147,7 +143,7 @@ async def send(
 
 
 async def _pending(db: Bare, actor: Actor, invitation_id: UUID) -> Row:
-    row = await db.fetchrow(f"{ONE} for update", actor.agency_id, _reach(actor), invitation_id)
+    row = await db.fetchrow(f"{ONE} for update", actor.agency_id, actor.reach, invitation_id)
     if row is None:
         raise Missing
     if row["state"] != "pending":
@@ -157,13 +153,13 @@ async def _pending(db: Bare, actor: Actor, invitation_id: UUID) -> Row:
 
 async def list_invitations(db: Bare, actor: Actor, *, after: UUID | None, limit: int) -> list[Row]:
     """The agency's invitations, newest first; of a caller that is bound to workspaces those into its workspaces."""
-    rows: list[Row] = await db.fetch(LIST, actor.agency_id, _reach(actor), after, limit)
+    rows: list[Row] = await db.fetch(LIST, actor.agency_id, actor.reach, after, limit)
     return rows
 
 
 async def get_invitation(db: Bare, actor: Actor, invitation_id: UUID) -> Row:
     """One invitation that the caller sees. Raises Missing."""
-    row = await db.fetchrow(ONE, actor.agency_id, _reach(actor), invitation_id)
+    row = await db.fetchrow(ONE, actor.agency_id, actor.reach, invitation_id)
     if row is None:
         raise Missing
     return row

@@ -47,13 +47,9 @@ on conflict (agency_id, member_id, workspace_id) do update set role = excluded.r
 DROP_ROOM = "delete from workspace_members where agency_id = $1 and member_id = $2 and workspace_id = $3"
 
 
-def _reach(actor: Actor) -> list[UUID] | None:
-    return None if actor.workspace_ids is None else list(actor.workspace_ids)
-
-
 async def list_members(db: Bare, actor: Actor, *, after: UUID | None, limit: int) -> list[MemberRead]:
     """The agency's members, newest first; of a caller that is bound to workspaces those of its workspaces."""
-    rows = await db.fetch(LIST, actor.agency_id, after, _reach(actor), limit)
+    rows = await db.fetch(LIST, actor.agency_id, after, actor.reach, limit)
     return [member_of(row, actor.workspace_ids) for row in rows]
 
 
@@ -67,7 +63,7 @@ async def get_member(db: Bare, actor: Actor, member_id: UUID) -> MemberRead:
 
 async def _find(db: Bare, actor: Actor, member_id: UUID, *, lock: bool = False) -> AgencyRole | CustomRole:
     """Find an active member's role. A lock waits for a key that the member is making, and keeps it from making one."""
-    row = await db.fetchrow(ONE + (" for update of m" if lock else ""), actor.agency_id, member_id, _reach(actor))
+    row = await db.fetchrow(ONE + (" for update of m" if lock else ""), actor.agency_id, member_id, actor.reach)
     if row is None:
         raise Missing
     return await agency_role(db, actor.agency_id, row["role"], row["custom_role_id"])
