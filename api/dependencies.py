@@ -46,12 +46,9 @@ async def presented_key(request: StrictRequest) -> PresentedKey | PresentedToken
         try:
             if kind.lower() != "bearer":
                 raise Unauthenticated
-            key: PresentedKey | PresentedToken
             value = value.strip()
-            if value.startswith((ACCESS, EMBED)):
-                key = read_token(request.app.state.settings.secret.get_secret_value(), value)
-            else:
-                key = read_key(value)
+            is_token = value.startswith((ACCESS, EMBED))
+            key = read_token(request.app.state.house.secret, value) if is_token else read_key(value)
         except Unauthenticated:
             limits.refuse(request.scope)
             raise

@@ -5,8 +5,6 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from api.oauth.endpoints import pepper_of
-from api.pages.people.consent import issuer_of
 from core.clock import now
 from core.signing import ALGORITHM, public_keys
 from tenants.applications.authority import METHODS, WITH_SECRET
@@ -51,13 +49,13 @@ def _json(body: dict[str, Any]) -> Response:
 @router.get("/.well-known/oauth-authorization-server")
 async def authorization_server(request: Request) -> Response:
     """Tell where everything is."""
-    return _json(metadata(issuer_of(request), registration=request.app.state.settings.oauth_registration))
+    return _json(metadata(request.app.state.house.public_url, registration=request.app.state.settings.oauth_registration))
 
 
 @router.get("/.well-known/oauth-protected-resource")
 async def protected_resource(request: Request) -> Response:
     """Tell which authorization server this API listens to (RFC 9728)."""
-    issuer = issuer_of(request)
+    issuer = request.app.state.house.public_url
     return _json(
         {
             "resource": issuer,
@@ -73,4 +71,4 @@ async def protected_resource(request: Request) -> Response:
 @router.get("/oauth/jwks")
 async def jwks(request: Request) -> Response:
     """Publish the keys by which introspections are signed. Tokens are opaque, and signed by none."""
-    return _json(dict(public_keys(pepper_of(request), now())))
+    return _json(dict(public_keys(request.app.state.house.secret, now())))

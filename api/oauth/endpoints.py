@@ -13,7 +13,6 @@ from authlib.oauth2 import OAuth2Error
 from fastapi import APIRouter, Request, Response
 
 from api.body import StrictRoute
-from api.pages.people.consent import issuer_of
 from api.pages.people.forms import read_form
 from api.rate_limits import RateLimits
 from core.clock import now
@@ -23,6 +22,7 @@ from tenants.applications import asking
 from tenants.applications.asking import PUSHED_LIVES, Refusal
 from tenants.applications.authority import METHODS, Answer, Asked, Authority, served
 from tenants.applications.clients import Found
+from tenants.people.house import House
 
 router = APIRouter(prefix="/oauth", include_in_schema=False, route_class=StrictRoute)
 SIGNED = "application/token-introspection+jwt"
@@ -52,6 +52,7 @@ async def _answer(request: Request, work: Callable[[Authority], Answer]) -> Answ
     limits: RateLimits = request.app.state.rate_limits
     limits.let_strangers(request.scope)
     database: Database = request.app.state.database
+    house: House = request.app.state.house
 
     def admit(found: Found) -> None:
         limits.admit_application(request.scope, found.id, proven=found.confidential)
@@ -63,16 +64,10 @@ async def _answer(request: Request, work: Callable[[Authority], Answer]) -> Answ
             return Answer(400, {"error": "invalid_request"}, {})
 
     async with database.session() as session:
-        answer = await served(session, pepper_of(request), issuer_of(request), now(), guarded, admit)
+        answer = await served(session, house.secret, house.public_url, now(), guarded, admit)
     if isinstance(answer.body, dict) and answer.body.get("error") in GUESSES:
         limits.refuse(request.scope)
     return answer
-
-
-def pepper_of(request: Request) -> str:
-    """The secret under which credentials are hashed."""
-    text: str = request.app.state.settings.secret.get_secret_value()
-    return text
 
 
 def written(answer: Answer) -> Response:
@@ -119,13 +114,14 @@ async def introspect(request: Request) -> Response:
     answer = await _answer(request, lambda server: server.create_endpoint_response("introspection", asked))
     if answer.status != 200 or answer.client is None or SIGNED not in request.headers.get("accept", ""):
         return written(answer)
+    house: House = request.app.state.house
     claims = {
-        "iss": issuer_of(request),
+        "iss": house.public_url,
         "aud": answer.client.client_id,
         "iat": int(now().timestamp()),
         "token_introspection": json.loads(json.dumps(answer.body)),
     }
-    text = sign_claims(pepper_of(request), now(), "token-introspection+jwt", claims)
+    text = sign_claims(house.secret, now(), "token-introspection+jwt", claims)
     return Response(text, media_type=SIGNED)
 
 
@@ -146,14 +142,15 @@ async def push(request: Request) -> Response:
     answer = await _answer(request, known)
     if answer.client is None or answer.status != 200:
         return written(answer)
-    client, pepper = answer.client, pepper_of(request)
+    client = answer.client
+    house: House = request.app.state.house
     pairs = [pair for pair in asked.payload.data.items() if pair[0] != "client_id"] + [("client_id", client.client_id)]
     database: Database = request.app.state.database
     async with database.session() as session:
-        wish = await asking.look_at(session, pepper, issuer_of(request), pairs, now())
+        wish = await asking.look_at(session, house.secret, house.public_url, pairs, now())
         if isinstance(wish, Refusal):
             return written(Answer(400, {"error": wish.error}, {}))
         await stamp_agency(raw(session), client.agency_id)
-        uri = await asking.push(session, pepper, client, pairs, now())
+        uri = await asking.push(session, house.secret, client, pairs, now())
     body = {"request_uri": uri, "expires_in": int(PUSHED_LIVES.total_seconds())}
     return Response(orjson.dumps(body), status_code=201, media_type="application/json")

@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from api.audited import REGISTRATION, origin_of
 from api.body import StrictRoute
 from api.dependencies import DB, can
-from api.oauth.endpoints import pepper_of
 from core.clock import now
 from core.db import raw
 from core.errors import InvalidInput, Missing
@@ -60,7 +59,7 @@ async def register(request: Request, db: DB, actor: Annotated[Actor, can(Permiss
         return _refuse("invalid_redirect_uri")
     try:
         wish = _wish(metadata)
-        row, secret = await create_application(db, actor, wish, pepper_of(request), now())
+        row, secret = await create_application(db, actor, wish, request.app.state.house.secret, now())
     except (ValidationError, ValueError, InvalidInput):
         return _refuse("invalid_client_metadata")
     entry = Entry("application", row.id, None, after=pick("application", row))

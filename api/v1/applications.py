@@ -25,12 +25,6 @@ def _read(row: Application) -> dict[str, Any]:
     return row.model_dump() | {"client_id": client_id(row.agency_id, row.id)}
 
 
-def pepper(request: Request) -> str:
-    """The secret under which credentials are hashed."""
-    text: str = request.app.state.settings.secret.get_secret_value()
-    return text
-
-
 @router.post("/applications", status_code=201, response_model=ApplicationCreated, summary="Register an application")
 async def create_application(
     db: DB, actor: Annotated[Actor, can(Permission.APPLICATION_MANAGE)], idem: Idem, body: ApplicationCreate, request: Request
@@ -39,7 +33,7 @@ async def create_application(
 
     It cannot be allowed a scope or a workspace that its maker lacks.
     """
-    row, secret = await service.create_application(db, actor, body, pepper(request), now())
+    row, secret = await service.create_application(db, actor, body, request.app.state.house.secret, now())
     read = ApplicationCreated.model_validate(_read(row) | {"client_secret": secret})
     entry = Entry("application", row.id, None, after=pick("application", row))
     location = f"/v1/applications/{encode('app', row.id)}"
@@ -91,7 +85,7 @@ async def rotate_application_secret(
     request: Request,
 ) -> Response:  # fmt: skip
     """Make a new secret. Those before it go on for a day, so that nothing stands still meanwhile."""
-    secret, ends = await service.rotate_secret(db, actor, application_id, pepper(request), now())
+    secret, ends = await service.rotate_secret(db, actor, application_id, request.app.state.house.secret, now())
     read = SecretCreated(id=application_id, client_secret=secret, former_expires_at=ends)
     entry = Entry("application", application_id, None, after={"former_secrets_expire_at": write_instant(ends)})
     location = f"/v1/applications/{encode('app', application_id)}"

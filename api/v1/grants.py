@@ -7,7 +7,6 @@ from fastapi import Query, Request, Response
 from api.dependencies import DB, Idem, can
 from api.pagination import Page, PageQuery, page_of, read_cursor
 from api.routing import v1
-from api.v1.applications import pepper
 from core.clock import now
 from core.ids import encode
 from core.wire import GrantId
@@ -57,7 +56,7 @@ async def create_embed_token(
 ) -> Response:  # fmt: skip
     """Make a token for a page: it reads in one workspace for some minutes. It can hold no more than its maker, ends with it, and
     its requests count as its maker's."""
-    row, text = await grants.create_embed_token(db, actor, body, pepper(request), now())
+    row, text = await grants.create_embed_token(db, actor, body, request.app.state.house.secret, now())
     read = EmbedTokenCreated.model_validate(row.model_dump() | {"workspace_id": body.workspace_id, "token": text})
     entry = Entry("embed_token", row.id, body.workspace_id, after=pick("embed_token", row))
     return await idem.respond_secret(

@@ -25,6 +25,7 @@ from tenants.applications import asking, consenting
 from tenants.applications.asking import Refusal, Wish, answered
 from tenants.applications.consenting import Reach
 from tenants.audit.entries import Entry, pick, record
+from tenants.people.house import House
 from tenants.people.members import PresentedMember
 from tenants.people.sessions import SignedIn
 
@@ -49,9 +50,10 @@ async def consent_by_form(request: Request) -> Response:
 
 async def _serve(request: Request, form: Form, *, decided: bool) -> Response:
     database: Database = request.app.state.database
+    house: House = request.app.state.house
     pairs = [pair for pair in form.pairs if pair[0] not in OWN]
     async with database.session() as session:
-        wish = await asking.look_at(session, _pepper(request), issuer_of(request), pairs, now())
+        wish = await asking.look_at(session, house.secret, house.public_url, pairs, now())
     if isinstance(wish, Refusal):
         return _refuse(request, wish)
     try:
@@ -75,17 +77,6 @@ async def _serve(request: Request, form: Form, *, decided: bool) -> Response:
     return _ask(request, wish, form, signed_in, agency, reach)
 
 
-def issuer_of(request: Request) -> str:
-    """Name this authorization server."""
-    url: str = request.app.state.settings.public_url
-    return url.rstrip("/")
-
-
-def _pepper(request: Request) -> str:
-    text: str = request.app.state.settings.secret.get_secret_value()
-    return text
-
-
 def _choose(able: list[Row], text: str) -> Row | None:
     """The agency that is meant; None where it is not said and there are several. Raises Missing where none can be."""
     wanted = named("agency", text or None)
@@ -99,11 +90,11 @@ def _choose(able: list[Row], text: str) -> Row | None:
 def _refuse(request: Request, refusal: Refusal) -> Response:
     if refusal.redirect_uri is None:
         return page(request, "consent_refused.html", status=400, error=refusal.error)
-    return _redirect(answered(refusal.redirect_uri, issuer_of(request), refusal.state, error=refusal.error))
+    return _redirect(answered(refusal.redirect_uri, request.app.state.house.public_url, refusal.state, error=refusal.error))
 
 
 def _lead(request: Request, wish: Wish, **more: str) -> Response:
-    return _redirect(answered(wish.redirect_uri, issuer_of(request), wish.state, **more))
+    return _redirect(answered(wish.redirect_uri, request.app.state.house.public_url, wish.state, **more))
 
 
 def _redirect(url: str) -> Response:
@@ -150,8 +141,9 @@ async def _allow(
     if not chosen or not scopes:
         return _ask(request, wish, form, presented.signed_in, agency, reach, refused=True)
     moment = now()
+    house: House = request.app.state.house
     granted = await consenting.say_yes(
-        session, _pepper(request), issuer_of(request), wish, presented, scopes, chosen, moment
+        session, house.secret, house.public_url, wish, presented, scopes, chosen, moment
     )  # fmt: skip
     entry = Entry("grant", granted.grant["id"], None, after=pick("grant", granted.grant))
     await record(raw(session), presented.agency_id, CONSENT, from_where(request, "member", granted.member_id), entry)
