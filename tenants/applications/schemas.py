@@ -1,3 +1,5 @@
+"""Wire shapes of applications, grants and embed tokens."""
+
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
