@@ -232,9 +232,12 @@ async def person_with_agencies(request: Request) -> tuple[SignedIn, bytes, list[
 
 
 def named(resource: str, text: str | None) -> UUID | None:
-    """Read the id by which a request names its agency or workspace. Raises Missing for what is none; None stays None."""
-    if text is None:
-        return None
+    """Read the id by which a request names its agency or workspace, if it does. Raises Missing for what is none."""
+    return None if text is None else decoded(resource, text)
+
+
+def decoded(resource: str, text: str) -> UUID:
+    """Read an id that a request names. Raises Missing for what is none."""
     try:
         return decode(PREFIXES[resource], text)
     except ValueError as error:

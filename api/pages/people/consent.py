@@ -5,7 +5,6 @@ Who asks and where the answer goes is proven before anybody is asked to sign in.
 
 from typing import Any
 from urllib.parse import urlencode, urlsplit
-from uuid import UUID
 
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
@@ -16,7 +15,7 @@ from api.pages.people.forms import Form, read_form
 from api.pages.people.frame import page, to_sign_in
 from api.pages.people.language import PARAMETER, Words, choose_language
 from api.pages.people.routes import people
-from api.signed_in import named, person_with_agencies
+from api.signed_in import decoded, named, person_with_agencies
 from core.clock import now
 from core.db import Database, Row, raw, stamp_agency
 from core.errors import Missing, Unauthenticated
@@ -136,7 +135,7 @@ async def _allow(
     request: Request, session: AsyncSession, wish: Wish, form: Form, presented: PresentedMember, agency: Row
 ) -> Response:  # fmt: skip
     reach = await consenting.reach_of(raw(session), presented, wish.scopes)
-    chosen = tuple(dict.fromkeys(_workspace(text) for text in form.all("workspace")))
+    chosen = tuple(dict.fromkeys(decoded("workspace", text) for text in form.all("workspace")))
     scopes = consenting.narrowed(wish, reach, chosen)
     if not chosen or not scopes:
         return _ask(request, wish, form, presented.signed_in, agency, reach, refused=True)
@@ -148,10 +147,3 @@ async def _allow(
     entry = Entry("grant", granted.grant["id"], None, after=pick("grant", granted.grant))
     await record(raw(session), presented.agency_id, CONSENT, from_where(request, "member", granted.member_id), entry)
     return _lead(request, wish, code=granted.code)
-
-
-def _workspace(text: str) -> UUID:
-    id = named("workspace", text)
-    if id is None:
-        raise Missing
-    return id

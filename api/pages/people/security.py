@@ -10,10 +10,10 @@ from api.pages.people.forms import again, read_form
 from api.pages.people.frame import go, page
 from api.pages.people.routes import people
 from api.pages.people.second_factor import passkey_in
-from api.signed_in import Own, Signed, SignedApart, named, set_cookie
+from api.signed_in import Own, Signed, SignedApart, decoded, set_cookie
 from core.clock import now
 from core.db import Person
-from core.errors import Missing, Problem
+from core.errors import Problem
 from core.wire import encode_known
 from tenants.people import codes, passkeys
 from tenants.people.credential_schemas import CodeGiven, PasskeyCreate, Reauthentication
@@ -161,9 +161,7 @@ async def add_passkey_by_form(own: Signed, request: Request) -> Response:
 async def remove_passkey_by_form(own: Signed, request: Request) -> Response:
     """Remove a passkey."""
     require_recent(own.signed_in, now())
-    passkey_id = named("passkey", (await read_form(request)).get("passkey_id"))
-    if passkey_id is None:
-        raise Missing
+    passkey_id = decoded("passkey", (await read_form(request)).get("passkey_id"))
     await passkeys.remove_passkey(own.db, own.signed_in.user_id, passkey_id)
     await after_removing(own.db, request.app.state.house, own.signed_in, now())
     return go(HOME)

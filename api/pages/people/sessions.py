@@ -5,9 +5,8 @@ from fastapi import Request, Response
 from api.pages.people.forms import read_form
 from api.pages.people.frame import HOME, go, page
 from api.pages.people.routes import people
-from api.signed_in import Signed, named
+from api.signed_in import Signed, decoded
 from core.clock import now
-from core.errors import Missing
 from core.wire import encode_known
 from tenants.people import sessions
 
@@ -27,8 +26,6 @@ async def sessions_page(own: Signed, request: Request) -> Response:
 @router.post(HOME)
 async def end_session_by_form(own: Signed, request: Request) -> Response:
     """End one of them."""
-    session_id = named("session", (await read_form(request)).get("session"))
-    if session_id is None:
-        raise Missing
+    session_id = decoded("session", (await read_form(request)).get("session"))
     await sessions.revoke_session(own.db, own.signed_in.user_id, session_id, now())
     return go(HOME)
