@@ -292,8 +292,8 @@ async def end_shown(db: Bare, pepper: str, client: Found, text: str, now: dateti
     own = await find_own(db, pepper, client, text, now)
     if own is None:
         return
-    if own.is_refresh and own.grant_id is not None:
-        await families.end(db, own.agency_id, own.grant_id, "application", now)
+    if own.refresh is not None:
+        await families.end(db, own.agency_id, own.refresh["grant_id"], "application", now)
     else:
         await families.end_access_token(db, own.agency_id, hash_credential(pepper, text), now)
 

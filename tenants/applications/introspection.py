@@ -7,14 +7,14 @@ from typing import Any
 from uuid import UUID
 
 from core.credentials import hash_credential, read
-from core.db import Bare, stamp_agency
+from core.db import Bare, Row, stamp_agency
 from core.ids import encode
 from tenants.applications import families
 from tenants.applications.clients import Found, client_id
 from tenants.applications.tokens import ACCESS, EMBED, find_holding
 
 OWN_ACCESS = """
-select grant_id from access_tokens where agency_id = $1 and hash = $2 and application_agency_id = $3 and application_id = $4
+select 1 from access_tokens where agency_id = $1 and hash = $2 and application_agency_id = $3 and application_id = $4
 """
 OWN_REFRESH = """
 select x.grant_id, x.used_at, x.expires_at, x.created_at, g.member_id, g.scopes, g.workspace_ids,
@@ -30,8 +30,8 @@ class Own:
     """A token of the application that shows it, living or not."""
 
     agency_id: UUID
-    is_refresh: bool
-    grant_id: UUID | None
+    refresh: Row | None
+    """What there is of a refresh token; None: it is an access token."""
 
 
 def workspaces_told(ids: Iterable[UUID]) -> list[dict[str, Any]]:
@@ -50,11 +50,8 @@ async def find_own(db: Bare, pepper: str, client: Found, text: str, now: datetim
         return None
     await stamp_agency(db, agency_id)
     who = (agency_id, hash_credential(pepper, text), client.agency_id, client.id)
-    if kind == families.REFRESH:
-        row = await db.fetchrow(OWN_REFRESH, *who, now)
-    else:
-        row = await db.fetchrow(OWN_ACCESS, *who)
-    return None if row is None else Own(agency_id, kind == families.REFRESH, row["grant_id"])
+    row = await db.fetchrow(OWN_REFRESH, *who, now) if kind == families.REFRESH else await db.fetchrow(OWN_ACCESS, *who)
+    return None if row is None else Own(agency_id, row if kind == families.REFRESH else None)
 
 
 async def describe(
@@ -64,14 +61,13 @@ async def describe(
     own = await find_own(db, pepper, client, text, now)
     if own is None:
         return None
-    hash = hash_credential(pepper, text)
-    if own.is_refresh:
-        row = await db.fetchrow(OWN_REFRESH, own.agency_id, hash, client.agency_id, client.id, now)
+    if own.refresh is not None:
+        row = own.refresh
         if not row["alive"] or row["used_at"] is not None:
             return None
         scopes, workspace_ids = frozenset(row["scopes"]), tuple(row["workspace_ids"])
     else:
-        holding = await find_holding(db, own.agency_id, hash)
+        holding = await find_holding(db, own.agency_id, hash_credential(pepper, text))
         if holding is None:
             return None
         row, scopes, workspace_ids = holding.row, holding.scopes, holding.workspace_ids
@@ -88,4 +84,4 @@ async def describe(
         "agency_id": encode("agc", own.agency_id),
         "authorization_details": workspaces_told(workspace_ids),
     }
-    return told if own.is_refresh else told | {"token_type": "Bearer"}
+    return told if own.refresh is not None else told | {"token_type": "Bearer"}

@@ -50,9 +50,8 @@ async def consent_by_form(request: Request) -> Response:
 async def _serve(request: Request, form: Form, *, decided: bool) -> Response:
     database: Database = request.app.state.database
     house: House = request.app.state.house
-    pairs = [pair for pair in form.pairs if pair[0] not in OWN]
     async with database.session() as session:
-        wish = await asking.look_at(session, house.secret, house.public_url, pairs, now())
+        wish = await asking.look_at(session, house.secret, house.public_url, _of_application(form), now())
     if isinstance(wish, Refusal):
         return _refuse(request, wish)
     try:
@@ -74,6 +73,11 @@ async def _serve(request: Request, form: Form, *, decided: bool) -> Response:
             return _lead(request, wish, error="access_denied")
         reach = await consenting.reach_of(raw(session), presented, wish.scopes)
     return _ask(request, wish, form, signed_in, agency, reach)
+
+
+def _of_application(form: Form) -> list[tuple[str, str]]:
+    """The application's request, which the page carries along."""
+    return [pair for pair in form.pairs if pair[0] not in OWN]
 
 
 def _choose(able: list[Row], text: str) -> Row | None:
@@ -102,8 +106,10 @@ def _redirect(url: str) -> Response:
 
 
 def _which_agency(request: Request, wish: Wish, form: Form, signed_in: SignedIn, able: list[Row]) -> Response:
-    kept = [pair for pair in form.pairs if pair[0] not in OWN]
-    links = [{"name": row["name"], "address": f"{PATH}?{urlencode([*kept, ('agency', encode('agc', row['id']))])}"} for row in able]
+    links = [
+        {"name": row["name"], "address": f"{PATH}?{urlencode([*_of_application(form), ('agency', encode('agc', row['id']))])}"}
+        for row in able
+    ]
     return page(
         request, "consent_agency.html", person=signed_in, locale=signed_in.locale, application=wish.client.name, agencies=links
     )
@@ -113,7 +119,6 @@ def _ask(
     request: Request, wish: Wish, form: Form, signed_in: SignedIn, agency: Row, reach: Reach, *, refused: bool = False
 ) -> Response:  # fmt: skip
     words = Words(choose_language(request, signed_in.locale))
-    kept = [pair for pair in form.pairs if pair[0] not in OWN]
     chosen = set(form.all("workspace"))
     rooms = [{"id": encode("wsp", row["id"]), "name": row["name"]} for row in reach.workspaces]
     scopes = [{"text": words.find(f"consent.scope_{scope.replace(':', '_')}") or scope, "held": scope in reach.held}
@@ -121,7 +126,7 @@ def _ask(
     facts: dict[str, Any] = {
         "application": wish.client.name, "owner": wish.client.agency_name, "agency": agency["name"],
         "host": urlsplit(wish.redirect_uri).hostname, "scopes": scopes, "workspaces": rooms, "chosen": chosen,
-        "hidden": [*kept, ("agency", encode("agc", agency["id"]))],
+        "hidden": [*_of_application(form), ("agency", encode("agc", agency["id"]))],
     }  # fmt: skip
     if refused:
         facts["alert"] = words.plain("consent.choose")
