@@ -185,6 +185,7 @@ select kind, subject_id, due_at, state from (
   (select kind, subject_id, due_at, state from duties where kind = $1 and state = 'leased' order by due_at limit 1)
 ) late order by due_at limit 1
 """
+WORKED_ON = "select exists (select 1 from duties where kind = $1 and state = 'leased' and lease_until > now())"
 RELEASE = """
 update duties d set state = 'waiting', lease_until = null, fence = d.fence + 1
 from unnest($2::uuid[], $3::uuid[], $4::bigint[]) x(agency_id, subject_id, fence)
@@ -285,6 +286,12 @@ async def oldest_due(db: asyncpg.Connection, kind: str) -> Late | None:
     """Name the oldest duty of `kind` that is due and not done."""
     row = await db.fetchrow(OLDEST, kind)
     return Late(**dict(row)) if row else None
+
+
+async def is_worked_on(db: asyncpg.Connection, kind: str) -> bool:
+    """Say whether a worker has a duty of `kind`, or is about to."""
+    value: bool = await db.fetchval(WORKED_ON, kind)
+    return value
 
 
 async def lock(db: Statements, kind: str, subject_ids: Sequence[UUID]) -> None:
