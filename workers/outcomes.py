@@ -95,7 +95,7 @@ async def after_look(look: Awaitable[Reconciled], looked_at: datetime, capabilit
     except RateLimited as error:
         return moves.SeenNothing("rate limited", error.until)
     except NetworkError as error:
-        return moves.SeenNothing(error.error_code)
+        return moves.SeenNothing(error.error_code, expired=isinstance(error, Expired))
     except TimeoutError:
         return moves.SeenNothing("timeout")
     except Exception:

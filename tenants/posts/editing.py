@@ -12,7 +12,7 @@ from core import duties
 from core.errors import Conflict, Fault, InvalidInput
 from core.ids import new_id
 from tenants.events.service import emit
-from tenants.permissions import Actor
+from tenants.permissions import Actor, Permission
 from tenants.posts import queries
 from tenants.posts.delivery import KIND
 from tenants.posts.schemas import METADATA_MAX, PostUpdate, VariantWish
@@ -26,7 +26,7 @@ from tenants.posts.service import (
     resolve_media,
     variant_rows,
 )
-from tenants.posts.states import EDITABLE
+from tenants.posts.states import COMING, EDITABLE
 
 CONTENT = frozenset({"text", "media", "account_ids", "variants"})
 UPDATE = """
@@ -121,7 +121,9 @@ async def _set_accounts(
     if not coming:
         return
     ids = [new_id() for _ in coming]
-    state = "scheduled" if post["state"] == "scheduled" else "planned"
+    # It goes with the others at a time that is to come, if the caller may schedule. Else it waits to be given one.
+    goes = post["state"] == "scheduled" and post["due_at"] > now and any(row["state"] in COMING for row in rows)
+    state = "scheduled" if goes and Permission.POST_SCHEDULE in actor.permissions else "planned"
     arguments: list[Any] = [[new_id() for _ in coming], coming, ids, [accounts[id]["network"] for id in coming]]
     await db.execute(ADD, actor.agency_id, workspace_id, post["id"], *arguments, state, post["due_at"])
     if state == "scheduled":

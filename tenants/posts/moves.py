@@ -90,10 +90,11 @@ class SeenAbsent:
 
 @dataclass(frozen=True, slots=True)
 class SeenNothing:
-    """A look proved nothing; `retry_at` is when the network wants to be asked again."""
+    """A look proved nothing; `retry_at` is when the network wants to be asked again, `expired` that the token ran out."""
 
     evidence: str
     retry_at: datetime | None = None
+    expired: bool = False
 
 
 @dataclass(frozen=True, slots=True)

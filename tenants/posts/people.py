@@ -6,7 +6,7 @@ from uuid import UUID
 
 import asyncpg
 
-from core.errors import Conflict
+from core.errors import Conflict, Missing
 from tenants.permissions import Actor
 from tenants.posts import queries
 from tenants.posts.delivery import Change, delivery_of, write
@@ -25,7 +25,9 @@ async def act(
     """
     found = await queries.get_publication(db, actor, workspace_id, publication_id)
     post, rows = await locked(db, actor, workspace_id, found["post_id"])
-    row = next(row for row in rows if row["id"] == publication_id)
+    row = next((row for row in rows if row["id"] == publication_id), None)
+    if row is None:  # its account was taken from the post in the meantime
+        raise Missing
     before = delivery_of(row)
     try:
         decision = decide(before, event, now)

@@ -15,7 +15,7 @@ import orjson
 from core.ids import suffix
 from tenants.permissions import Actor, Permission
 from tenants.posts.rollup import rollup
-from tenants.posts.states import CANCELLABLE, EDITABLE, IN_WORK, RETRIABLE, SCHEDULABLE
+from tenants.posts.states import BUSY, CANCELLABLE, EDITABLE, RETRIABLE, SCHEDULABLE
 
 shared = lru_cache(maxsize=8192)(suffix)
 """Ids that repeat over the rows of a page (accounts, workspaces) are encoded once."""
@@ -58,23 +58,27 @@ def publication_actions(state: str, permissions: frozenset[Permission]) -> tuple
 
 
 @lru_cache(maxsize=4096)
-def post_actions(state: str, states: frozenset[str], permissions: frozenset[Permission]) -> tuple[str, ...]:
-    """What a caller with `permissions` may do with a post in `state`, whose publications are in `states`, now."""
+def post_actions(state: str, states: frozenset[str], tried: bool, permissions: frozenset[Permission]) -> tuple[str, ...]:
+    """What a caller with `permissions` may do with a post in `state`, whose publications are in `states`, now.
+
+    `tried`: one of them has reached a network, or may have.
+    """
     if state == "archived":
         return ()
     actions = []
     if states <= EDITABLE and Permission.POST_UPDATE in permissions:
         actions.append("update")
+    if states & BUSY:
+        return tuple(actions)
     if Permission.POST_SCHEDULE in permissions:
-        if states & SCHEDULABLE and not states & IN_WORK:
+        if states & SCHEDULABLE:
             actions.append("schedule")
         if states & (CANCELLABLE - {"planned"}):
             actions.append("cancel")
-    if not states & (IN_WORK | {"outcome_unknown"}):
-        if Permission.POST_UPDATE in permissions:
-            actions.append("archive")
-        if Permission.POST_DELETE in permissions and states <= EDITABLE:
-            actions.append("delete")
+    if Permission.POST_UPDATE in permissions:
+        actions.append("archive")
+    if Permission.POST_DELETE in permissions and states <= EDITABLE and not tried:
+        actions.append("delete")
     return tuple(actions)
 
 
@@ -132,7 +136,9 @@ def post(
         "duplicate_policy": row["duplicate_policy"],
         "metadata": {} if details == "{}" else orjson.loads(details),
         "publications": deliveries,
-        "allowed_actions": post_actions(row["state"], frozenset(states), actor.permissions),
+        "allowed_actions": post_actions(
+            row["state"], frozenset(states), any(each["attempts"] for each in deliveries), actor.permissions
+        ),
         "created_at": instant(row["created_at"]),
         "updated_at": instant(row["updated_at"]),
     }

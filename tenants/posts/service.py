@@ -23,7 +23,7 @@ from tenants.posts.drafts import Content, check
 from tenants.posts.duplicates import refuse_twins
 from tenants.posts.moves import Cancelled, Scheduled
 from tenants.posts.schemas import MediaWish, PostCreate, VariantWish
-from tenants.posts.states import CANCELLABLE, IN_WORK, SCHEDULABLE, decide
+from tenants.posts.states import BUSY, CANCELLABLE, SCHEDULABLE, decide
 from tenants.posts.times import Due, read_schedule
 
 Networks = Mapping[str, Network]
@@ -230,7 +230,7 @@ def changes_of(rows: Sequence[asyncpg.Record], event: Any, now: datetime, states
 
 def refuse_in_work(rows: Sequence[asyncpg.Record]) -> None:
     """Refuse with 409 `publish_in_progress` while a worker has one of them, or its outcome is unknown."""
-    if any(row["state"] in IN_WORK or row["state"] in {"outcome_unknown", "unpublishing"} for row in rows):
+    if any(row["state"] in BUSY for row in rows):
         raise Conflict(code="publish_in_progress", headers={"Retry-After": "5"})
 
 

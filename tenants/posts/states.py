@@ -68,8 +68,12 @@ POST_STATES: tuple[str, ...] = get_args(PostState)
 PUBLICATION_STATES: tuple[str, ...] = get_args(PublicationState)
 IN_WORK = frozenset({"claimed", "preparing", "publishing"})
 CANCELLABLE = frozenset({"planned", "scheduled", "retry_wait", "blocked", "missed"})
+COMING = frozenset({"scheduled", "retry_wait", "blocked"})
+"""What goes out by itself at its time, or once its account can."""
 RETRIABLE = frozenset({"failed", "missed", "blocked", "retry_wait"})
 SCHEDULABLE = frozenset({"planned", "scheduled", "cancelled", "missed", "failed", "blocked", "retry_wait"})
+BUSY = IN_WORK | {"outcome_unknown", "unpublishing"}
+"""While one is so, nothing of its post is changed."""
 EDITABLE = frozenset({"planned", "scheduled", "retry_wait", "blocked", "missed", "failed", "cancelled"})
 
 RETRY_FIRST = timedelta(seconds=5)
@@ -233,7 +237,9 @@ def _accepted(row: Delivery, event: Accepted, now: datetime) -> Decision:
 
 def _refused(row: Delivery, event: Refused, now: datetime) -> Decision:
     if row.state == "unpublishing":
-        return _not_deleted(row, event.error, event.until or now + RATE_LIMIT_DEFAULT, event.kind in {"expired", "rate_limited"})
+        until = event.until or now + RATE_LIMIT_DEFAULT
+        decision = _not_deleted(row, event.error, until, event.kind in {"expired", "rate_limited"})
+        return decision._replace(refresh_token=event.kind == "expired")
     _need(row, IN_WORK)
     outcome: Literal["refused"] | None = "refused" if row.state == "publishing" else None
     if event.kind == "rejected":
@@ -293,7 +299,7 @@ def _seen_nothing(row: Delivery, event: SeenNothing, now: datetime) -> Decision:
         asked = row._replace(state="needs_human", looks=looks, next_at=None)
         return Decision(asked, emits=_emit("needs_human"), evidence=event.evidence)
     at = max(now + LOOKS[looks], event.retry_at or now)
-    return Decision(row._replace(looks=looks, next_at=at), duty=at)
+    return Decision(row._replace(looks=looks, next_at=at), duty=at, refresh_token=event.expired)
 
 
 def _resolved(row: Delivery, event: Resolved, now: datetime) -> Decision:
