@@ -144,7 +144,7 @@ class Bluesky:
         )
         records = body.get("records")
         newest = records[0].get("uri") if isinstance(records, list) and records and isinstance(records[0], dict) else None
-        return newest if isinstance(newest, str) else None
+        return newest if isinstance(newest, str) and newest.isprintable() else None
 
     # --- publishing ------------------------------------------------------------------------------------------------
 
@@ -190,10 +190,12 @@ class Bluesky:
         return did if isinstance(did, str) and did.startswith("did:") else None
 
     def freeze(self, call: Call) -> Handles:
-        """Fix the record key and the record; what an earlier attempt fixed stays."""
-        if "rkey" in call.handles and "record" in call.handles:
-            return {"rkey": call.handles["rkey"], "record": call.handles["record"]}
-        return {"rkey": tid(call.started_at, call.key), "record": record(call.draft, call.handles, call.started_at)}
+        """Fix the record key, which stays for all attempts, and the record, which says when it was made.
+
+        Should an attempt that counts as refused have worked, its record stands under the key, so a second one is refused.
+        """
+        rkey = call.handles.get("rkey") or tid(call.started_at, call.key)
+        return {"rkey": rkey, "record": record(call.draft, call.handles, call.started_at)}
 
     async def publish(self, call: Call) -> Receipt:
         """Put the frozen record under its frozen key, where nothing or the very same may stand."""

@@ -32,6 +32,10 @@ ACCESS_LIFE = timedelta(hours=2)
 LATEST_EPOCH_S = 253_402_300_799
 """The end of the year 9999: what lies later is no time."""
 MESSAGE_LENGTH_MAX = 300
+DID_LENGTH_MAX, HANDLE_LENGTH_MAX = 2_048, 253
+"""As atproto.com/specs/did and atproto.com/specs/handle have them (read 2026-11)."""
+TOKEN_LENGTH_MAX = 8_192
+"""Ours: those of the reference server have a few hundred characters."""
 
 Step = Literal["connect", "refresh", "prepare", "publish", "read", "delete"]
 
@@ -74,15 +78,15 @@ DETAILS: dict[type[NetworkError], str] = {
 def session_credentials(session: Mapping[str, Any], service_url: str) -> Credentials:
     """Read the answer of createSession or refreshSession. Raises Uncertain when a part is missing."""
     values = {"service_url": service_url}
-    for name, theirs in (
-        ("access_token", "accessJwt"),
-        ("refresh_token", "refreshJwt"),
-        ("did", "did"),
-        ("handle", "handle"),
+    for name, theirs, length_max in (
+        ("access_token", "accessJwt", TOKEN_LENGTH_MAX),
+        ("refresh_token", "refreshJwt", TOKEN_LENGTH_MAX),
+        ("did", "did", DID_LENGTH_MAX),
+        ("handle", "handle", HANDLE_LENGTH_MAX),
     ):
         value = session.get(theirs)
-        if not isinstance(value, str) or not value:
-            raise Uncertain(f"Bluesky's session lacks `{theirs}`.")
+        if not isinstance(value, str) or not value or len(value) > length_max or not value.isprintable():
+            raise Uncertain(f"Bluesky's session has no `{theirs}` that can be used.")
         values[name] = value
     claims = _claims(values["access_token"])
     end, scope = claims.get("exp"), claims.get("scope")
@@ -91,7 +95,7 @@ def session_credentials(session: Mapping[str, Any], service_url: str) -> Credent
     return Credentials(
         values,
         expires_at,
-        (scope,) if isinstance(scope, str) else (),
+        (scope,) if isinstance(scope, str) and scope.isprintable() else (),
     )
 
 
@@ -110,7 +114,7 @@ def own_server(session: Mapping[str, Any]) -> str | None:
     document = session.get("didDoc")
     services = document.get("service") if isinstance(document, dict) else None
     for one in services if isinstance(services, list) else []:
-        if isinstance(one, dict) and one.get("id") in {"#atproto_pds", f"{session.get('did')}#atproto_pds"}:
+        if isinstance(one, dict) and one.get("id") in ["#atproto_pds", f"{session.get('did')}#atproto_pds"]:
             endpoint = one.get("serviceEndpoint")
             return endpoint.rstrip("/") if isinstance(endpoint, str) else None
     return None
@@ -144,7 +148,7 @@ def _failure(step: Step, answer: Answer) -> NetworkError:
 def error_name(answer: Answer) -> str | None:
     """Read the name that stands in the body of an error."""
     name = _error_body(answer).get("error")
-    return name if isinstance(name, str) and len(name) <= 64 else None
+    return name if isinstance(name, str) and len(name) <= 64 and name.isprintable() else None
 
 
 def _message(answer: Answer) -> str | None:

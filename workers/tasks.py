@@ -118,6 +118,8 @@ def make_task(
     if decision.work == "publish" and handles and handles.get(DIGEST) != digest:
         # The content was edited between tries. Every try before is proven absent in the states that allow an edit.
         handles, steps_done = {}, 0
+    elif job.before.state == "scheduled":
+        steps_done = 0  # a time was given anew: what was uploaded for the last one may be swept away by now
     return Task(
         job, network, draft, credentials, str(decision.work), decision.delivery, job.fence, digest, clock, handles,
         steps_done, job.started_at,
@@ -202,33 +204,34 @@ async def _prepare(context: Context, agency_id: UUID, task: Task) -> Any:
         task.handles = {**task.handles, **made, DIGEST: task.digest}
         task.steps_done = position + 1
         async with context.database.connection(Tenant(agency_id)) as db:
-            await _renew(context, db, agency_id, task)
+            fence = await _renew(context, db, agency_id, task)
             await store_handles(db, agency_id, task.job.id, task.handles, task.steps_done)
+            decision = decide(task.delivery, moves.StepDone(), task.clock.now())
             if task.delivery.state != "preparing":
-                decision = decide(task.delivery, moves.StepDone(), task.clock.now())
                 await begin(db, agency_id, [change_of(task.job, decision)._replace(before=task.delivery)])
-                task.delivery = decision.delivery
+        task.fence, task.delivery = fence, decision.delivery
     return None
 
 
-async def _renew(context: Context, db: asyncpg.Connection, agency_id: UUID, task: Task) -> None:
+async def _renew(context: Context, db: asyncpg.Connection, agency_id: UUID, task: Task) -> int:
+    """Keep the lease. The task takes the new fence once the transaction is committed: what is rolled back has moved none."""
     fence = await duties.renew(db, KIND, Claimed(agency_id, task.job.id, task.fence), context.settings.lease)
     if fence is None:
         raise LeaseLost
-    task.fence = fence
+    return fence
 
 
 async def _arm(context: Context, agency_id: UUID, task: Task) -> None:
     """Commit the attempt and what it will send, before the one call."""
     async with context.database.connection(Tenant(agency_id)) as db:
-        await _renew(context, db, agency_id, task)
+        fence = await _renew(context, db, agency_id, task)
         task.started_at = await db.fetchval("select now()")
         task.handles = {**task.handles, **task.network.freeze(task.call()), DIGEST: task.digest}
         decision = decide(task.delivery, moves.Armed(), task.clock.now())
         change = change_of(task.job, decision, digest=task.digest)
         await begin(db, agency_id, [change._replace(before=task.delivery)])
         await store_handles(db, agency_id, task.job.id, task.handles, task.steps_done)
-    task.delivery = decision.delivery
+    task.fence, task.delivery = fence, decision.delivery
 
 
 async def _media_data(context: Context, agency_id: UUID, draft: Draft) -> dict[str, bytes]:

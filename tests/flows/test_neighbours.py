@@ -4,13 +4,17 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 
+from core import duties
+from core.clock import now
 from core.ids import decode, encode
 from networks.base import Receipt, Unauthorized
 from tests.conftest import Platform, TestAgency
 from tests.flows.test_publishing import age, connect, read, schedule
 from tests.media.files import picture
+from workers import tasks
 
 
 @pytest.fixture
@@ -44,6 +48,121 @@ async def test_a_store_that_fails_for_one_post_leaves_the_others_their_answers(
         await platform.let_pass(60)
         await platform.work()
         assert (await read(client, bad))["publications"][0]["state"] == "published"
+
+
+async def test_an_error_of_the_database_between_two_steps_delays_one_post_by_one_try(
+    platform: Platform, agency: TestAgency, workspace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with platform.client(agency.key) as client:
+        account = await connect(client, workspace, "always_ok")
+        asset = await upload(client, workspace)
+        stored, failed = tasks.store_handles, []
+
+        async def fails_once(*given: Any) -> None:
+            await stored(*given)
+            if not failed:
+                failed.append(True)
+                raise asyncpg.PostgresError("as if the answer could not be stored")
+
+        monkeypatch.setattr(tasks, "store_handles", fails_once)
+        post = await schedule(client, workspace, [account], media=[{"asset_id": asset["id"]}])
+        await platform.work()
+        assert failed
+        assert (await read(client, post))["publications"][0]["state"] == "retry_wait"
+        await platform.let_pass(60)
+        await platform.work()
+        assert (await read(client, post))["publications"][0]["state"] == "published"
+
+
+async def test_a_new_time_uploads_the_files_anew(
+    platform: Platform, agency: TestAgency, workspace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with platform.client(agency.key) as client:
+        account = await connect(client, workspace, "rate_limited")
+        asset = await upload(client, workspace)
+        network, steps = platform.context.networks["sandbox"], []
+        prepare = network.prepare
+
+        async def counted(step: str, call: Any) -> Any:
+            steps.append(step)
+            return await prepare(step, call)
+
+        monkeypatch.setattr(network, "prepare", counted)
+        post = await schedule(client, workspace, [account], media=[{"asset_id": asset["id"]}])
+        await platform.work()
+        # Given a post that the network has put off: the next try by itself uploads nothing again
+        assert (await read(client, post))["publications"][0]["state"] == "retry_wait"
+        assert len(steps) == 1
+        path = f"/v1/workspaces/{workspace}/posts/{post['id']}"
+        # When somebody gives it another time, by which the network may have swept the file away
+        later = await client.post(f"{path}/schedule", json={"schedule": "now"}, headers={"If-Match": "*"})
+        assert later.status_code == 200, later.text
+        await platform.work()
+        assert len(steps) == 2
+
+
+async def test_an_account_that_is_added_goes_with_the_others_or_waits_for_a_time(
+    platform: Platform, agency: TestAgency, workspace: str
+) -> None:
+    async with platform.client(agency.key) as client:
+        bad, good = await connect(client, workspace, "rejects_content"), await connect(client, workspace, "always_ok")
+        scopes = ["post:read", "post:create", "post:update"]
+        key = (await client.post("/v1/api-keys", json={"name": "writer", "scopes": scopes})).json()["key"]
+        # Given a post that failed, and one that is to go out tomorrow
+        failed = await schedule(client, workspace, [bad])
+        await platform.work()
+        coming = await schedule(client, workspace, [bad], schedule={"at": (now() + timedelta(days=1)).isoformat()})
+        added: list[tuple[str, dict[str, Any]]] = []
+        async with platform.client(key) as writer:
+            for caller, post in ((writer, failed), (writer, coming), (client, failed), (client, coming)):
+                path = f"/v1/workspaces/{workspace}/posts/{post['id']}"
+                wish = {"account_ids": [bad, good], "text": "Something else"}
+                answer = await caller.patch(path, json=wish, headers={"If-Match": "*"})
+                assert answer.status_code == 200, answer.text
+                added.append(next((one["state"], one) for one in answer.json()["publications"] if one["account_id"] == good))
+                await client.patch(path, json={"account_ids": [bad]}, headers={"If-Match": "*"})
+        # Then nothing goes out at once, nor at all by who may not schedule
+        assert [state for state, _ in added] == ["planned", "planned", "planned", "scheduled"]
+
+
+async def test_what_a_post_allows_is_what_it_takes(platform: Platform, agency: TestAgency, workspace: str) -> None:
+    async with platform.client(agency.key) as client:
+        post = await schedule(client, workspace, [await connect(client, workspace, "rejects_content")])
+        await platform.work()
+        found = await read(client, post)
+        assert found["publications"][0]["state"] == "failed"
+        assert "delete" not in found["allowed_actions"]
+        path = f"/v1/workspaces/{workspace}/posts/{post['id']}"
+        assert (await client.delete(path, headers={"If-Match": "*"})).status_code == 409
+        two = [await connect(client, workspace, f"{name}-2") for name in ("ambiguous_absent", "down")]
+        unknown = await schedule(client, workspace, two)
+        await platform.work()
+        found = await read(client, unknown)
+        assert "outcome_unknown" in {one["state"] for one in found["publications"]}
+        assert not {"schedule", "cancel", "archive", "delete"} & set(found["allowed_actions"])
+
+
+async def test_a_queue_that_is_worked_on_is_ready_however_late(platform: Platform, agency: TestAgency, workspace: str) -> None:
+    async with platform.client(agency.key) as client:
+        account = await connect(client, workspace, "always_ok")
+        for number in range(2):
+            await schedule(client, workspace, [account], text=f"Post {number}")
+        await platform.let_pass(120)
+        db = platform.context.duties_pool
+
+        async def ready() -> bool:
+            checks = (await client.get("/readyz")).json()["checks"]
+            assert checks["publishing"]["oldest_due"] is not None
+            return bool(checks["publishing"]["ok"])
+
+        assert not await ready(), "nobody works"
+        async with db.acquire() as one:
+            claimed = await duties.claim(one, "publish", 10, timedelta(seconds=30), 1_000)
+        assert len(claimed) == 1, "the other one waits for its account"
+        assert await ready()
+        async with db.acquire() as one:
+            await one.execute("update duties set lease_until = now() - interval '1 second' where state = 'leased'")
+        assert not await ready(), "whoever worked is gone"
 
 
 async def test_a_file_that_is_gone_fails_its_post_and_no_other(platform: Platform, agency: TestAgency, workspace: str) -> None:

@@ -1,5 +1,6 @@
 """The pure parts of the Bluesky connector: counting, facets by bytes, record keys, the frozen record."""
 
+import dataclasses
 import json
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -167,4 +168,8 @@ def test_the_frozen_record_holds_everything_and_stays_the_same(network: Bluesky)
         },
     }
     stored = json.loads(json.dumps(frozen))
-    assert network.freeze(call_with(Draft("another text"), handles=stored)) == frozen
+    # An attempt of another day keeps the key, under which nothing else may stand, and says when it was made itself
+    later = dataclasses.replace(call, handles=call.handles | stored, started_at=call.started_at + timedelta(days=7))
+    again = network.freeze(later)
+    assert again["rkey"] == frozen["rkey"]
+    assert again["record"] == frozen["record"] | {"createdAt": timestamp(later.started_at)}

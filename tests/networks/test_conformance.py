@@ -307,14 +307,19 @@ def test_check_knows_the_limits_that_the_capabilities_name(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_freeze_is_pure_and_keeps_what_is_stored(name: str) -> None:
+def test_freeze_is_pure_and_keeps_the_name_of_the_post_for_all_attempts(name: str) -> None:
     network = make(name, Client(), "http://127.0.0.1:1")
     call = build_call({"text": "Hello https://example.com #tag"})
     frozen = network.freeze(call)
     assert frozen == network.freeze(call)
     stored = json.loads(json.dumps(frozen))
     later = dataclasses.replace(call, handles=stored, started_at=call.started_at + timedelta(days=3))
-    assert network.freeze(later) == stored == frozen
+    again = network.freeze(later)
+    assert (
+        {key: again[key] for key, value in stored.items() if isinstance(value, str)}
+        == {key: value for key, value in stored.items() if isinstance(value, str)}
+        != {}
+    )
 
 
 @pytest.mark.parametrize("name", NETWORKS)
