@@ -18,7 +18,6 @@ CHECKSUM_LENGTH = 6
 KIND_LENGTH = 3
 LIVE, TEST = "_live_", "_test_"
 HEAD_LENGTH = KIND_LENGTH + len(LIVE)
-LENGTH = HEAD_LENGTH + SUFFIX_LENGTH + SECRET_LENGTH + CHECKSUM_LENGTH
 
 
 class Credential(NamedTuple):
@@ -35,22 +34,38 @@ def checksum(body: str) -> str:
     return "".join(ALPHABET[(number >> shift) & 31] for shift in range(25, -1, -5)).rjust(CHECKSUM_LENGTH, "0")
 
 
+def new_secret() -> str:
+    """Draw a secret."""
+    return "".join(secrets.choice(ALPHABET) for _ in range(SECRET_LENGTH))
+
+
+def write_after(head: str, agency_id: UUID) -> str:
+    """Make a text of `head`, an agency, a new secret and the checksum."""
+    body = head + suffix(agency_id) + new_secret()
+    return body + checksum(body)
+
+
+def read_after(head: str, text: str) -> UUID:
+    """Read the agency of a text that `write_after` made. Raises ValueError unless form and checksum are right."""
+    length = len(head) + SUFFIX_LENGTH + SECRET_LENGTH + CHECKSUM_LENGTH
+    if len(text) != length or not text.isascii() or not text.startswith(head):
+        raise ValueError("not a credential")
+    if checksum(text[:-CHECKSUM_LENGTH]) != text[-CHECKSUM_LENGTH:]:
+        raise ValueError("not a credential")
+    return decode_suffix(text[len(head) : len(head) + SUFFIX_LENGTH])
+
+
 def write(kind: str, agency_id: UUID, *, livemode: bool) -> str:
     """Make the text of a new credential."""
-    secret = "".join(secrets.choice(ALPHABET) for _ in range(SECRET_LENGTH))
-    body = kind + (LIVE if livemode else TEST) + suffix(agency_id) + secret
-    return body + checksum(body)
+    return write_after(kind + (LIVE if livemode else TEST), agency_id)
 
 
 def read(text: str) -> Credential:
     """Read the text of a credential. Raises ValueError unless form and checksum are right; looks nothing up."""
     mode = text[KIND_LENGTH:HEAD_LENGTH]
-    if len(text) != LENGTH or not text.isascii() or mode not in {LIVE, TEST}:
+    if mode not in {LIVE, TEST}:
         raise ValueError("not a credential")
-    if checksum(text[:-CHECKSUM_LENGTH]) != text[-CHECKSUM_LENGTH:]:
-        raise ValueError("not a credential")
-    agency_id = decode_suffix(text[HEAD_LENGTH : HEAD_LENGTH + SUFFIX_LENGTH])
-    return Credential(text[:KIND_LENGTH], agency_id, mode == LIVE)
+    return Credential(text[:KIND_LENGTH], read_after(text[:HEAD_LENGTH], text), mode == LIVE)
 
 
 def hash_credential(secret: str, text: str) -> bytes:

@@ -3,15 +3,14 @@
 As in a key (docs/decisions/0005) the agency stands in the text, so that the transaction can be stamped before the look-up.
 """
 
-import secrets
 from dataclasses import dataclass
 from uuid import UUID
 
+from core.credentials import SECRET_LENGTH, new_secret
 from core.crypto import hash_key
 from core.errors import Missing
-from core.ids import ALPHABET, SUFFIX_LENGTH, decode_suffix, suffix
+from core.ids import SUFFIX_LENGTH, decode_suffix, suffix
 
-SECRET_LENGTH = 43
 TOKEN_LENGTH = SUFFIX_LENGTH + SECRET_LENGTH
 
 
@@ -31,7 +30,7 @@ class PresentedInvitation:
 
 def write_token(agency_id: UUID) -> str:
     """Make the text of a new token."""
-    return suffix(agency_id) + "".join(secrets.choice(ALPHABET) for _ in range(SECRET_LENGTH))
+    return suffix(agency_id) + new_secret()
 
 
 def read_token(text: str) -> PresentedInvitation:

@@ -4,17 +4,16 @@ Text: the person (26 characters of base32) and a secret (43 characters, 215 rand
 holder stands in the text so that the transaction can be stamped before the look-up: nothing is read across people.
 """
 
-import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from core.credentials import SECRET_LENGTH, new_secret
 from core.crypto import hash_key
 from core.db import Bare, Row
 from core.errors import Missing, PermissionDenied, Unauthenticated
-from core.ids import ALPHABET, SUFFIX_LENGTH, decode_suffix, new_id, suffix
+from core.ids import SUFFIX_LENGTH, decode_suffix, new_id, suffix
 
-SECRET_LENGTH = 43
 TEXT_LENGTH = SUFFIX_LENGTH + SECRET_LENGTH
 IDLE = timedelta(hours=12)
 ABSOLUTE = timedelta(days=30)
@@ -101,7 +100,7 @@ class SignedIn:
 
 def write_session(user_id: UUID) -> str:
     """Make the text of a new session."""
-    return suffix(user_id) + "".join(secrets.choice(ALPHABET) for _ in range(SECRET_LENGTH))
+    return suffix(user_id) + new_secret()
 
 
 def read_session(text: str) -> PresentedSession:
