@@ -40,6 +40,10 @@ CHANNEL = "octavo_duties"
 """LISTEN/NOTIFY channel: a row that is due now was written. The payload is the kind."""
 
 
+class LeaseLost(Exception):
+    """Another worker owns the duty now: what was done here counts for nothing, and nothing of it may be recorded."""
+
+
 class Claimed(NamedTuple):
     """A leased duty, as it travels in a message. Whoever repeats `fence` owns it."""
 

@@ -13,7 +13,7 @@ import asyncpg
 from core import duties
 from core.clock import now
 from core.db import Tenant
-from core.duties import Claimed
+from core.duties import Claimed, LeaseLost
 from core.errors import TemporarilyUnavailable
 from tenants.rights import closing, erasing
 from tenants.rights.erasing import KIND
@@ -22,10 +22,6 @@ from workers.context import Context
 log = logging.getLogger("octavo.erasing")
 AGAIN = timedelta(minutes=1)
 """After the media store was away, or while the twin is not erased."""
-
-
-class LeaseLostError(Exception):
-    """Another worker has the duty."""
 
 
 async def run(context: Context, agency_id: UUID, claimed: list[Claimed]) -> None:
@@ -41,7 +37,7 @@ async def run(context: Context, agency_id: UUID, claimed: list[Claimed]) -> None
                 await _agency(context, duty)
             else:
                 await _workspace(context, duty)
-        except LeaseLostError:
+        except LeaseLost:
             continue
         except TemporarilyUnavailable:
             await _later(context, duty, AGAIN)
@@ -56,7 +52,7 @@ async def _renewed(context: Context, duty: Claimed) -> Claimed:
     async with context.database.connection(Tenant(duty.agency_id)) as db:
         fence = await duties.renew(db, KIND, duty, context.settings.lease)
     if fence is None:
-        raise LeaseLostError
+        raise LeaseLost
     return duty._replace(fence=fence)
 
 

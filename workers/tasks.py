@@ -18,7 +18,7 @@ import asyncpg
 from core import duties
 from core.crypto import SealBroken
 from core.db import Tenant
-from core.duties import Claimed
+from core.duties import Claimed, LeaseLost
 from networks.base import Call, Credentials, Draft, Network
 from tenants.accounts.sealing import Vault
 from tenants.posts import moves
@@ -35,10 +35,6 @@ TOKEN_MARGIN = timedelta(seconds=10)
 DIGEST = "content_digest"
 """Name among the handles: which content they were made for. Handles of another content are not used."""
 FILES = "select id, storage_key from asset_versions where agency_id = $1 and id = any($2::uuid[])"
-
-
-class LeaseLost(Exception):
-    """Another worker owns the duty now: nothing may be recorded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import asyncpg
 from core import duties
 from core.clock import now
 from core.db import Tenant
-from core.duties import Claimed
+from core.duties import Claimed, LeaseLost
 from core.errors import TemporarilyUnavailable
 from tenants.operations.service import KIND, end, move
 from tenants.rights import closing, exporting
@@ -33,10 +33,6 @@ WORKS: dict[str, Callable[[Context, UUID, asyncpg.Record, int], Awaitable[Done]]
 """Kind of operation -> its work, given the operation and the fence that it began with."""
 
 
-class LeaseLostError(Exception):
-    """Another worker has the duty: what was done here counts for nothing."""
-
-
 async def run(context: Context, agency_id: UUID, row: asyncpg.Record, claimed: Claimed) -> None:
     """Do one operation, and end it in one transaction with its duty."""
     task = asyncio.ensure_future(WORKS[row["kind"]](context, agency_id, row, claimed.fence))
@@ -48,12 +44,12 @@ async def run(context: Context, agency_id: UUID, row: asyncpg.Record, claimed: C
                 await done.finish(db)
             await move(db, agency_id, row["id"], 1, 1, done.result)
             if not await end(db, agency_id, row, claimed.fence, "succeeded", {}, kept=done.kept):
-                raise LeaseLostError
+                raise LeaseLost
     except TemporarilyUnavailable:
         async with context.database.connection(Tenant(agency_id)) as db:
             # By the fence of the last renewal: whoever has the duty by now keeps it
             await duties.postpone(db, KIND, [(claimed.subject_id, claimed.fence, now() + AGAIN)])
-    except LeaseLostError:
+    except LeaseLost:
         log.info("lease lost", extra={"kind": row["kind"], "agency_id": str(agency_id)})
     finally:
         task.cancel()
@@ -68,5 +64,5 @@ async def _while_leased(context: Context, task: "asyncio.Future[Done]", claimed:
         async with context.database.connection(Tenant(claimed.agency_id)) as db:
             fence = await duties.renew(db, KIND, claimed, context.settings.lease)
         if fence is None:
-            raise LeaseLostError
+            raise LeaseLost
         claimed = claimed._replace(fence=fence)
