@@ -27,6 +27,8 @@ EVERY = timedelta(hours=1)
 DELETE_MAX = 5_000
 """Rows of one statement; it is repeated while it finds as many."""
 MEND_MAX = 5_000
+ARCHIVES_MAX = 100
+"""Archives that are asked of the store between two transactions."""
 EXPIRED = (
     "delete from idempotency_records where agency_id = $1 and key in (select key from idempotency_records"
     " where agency_id = $1 and expires_at < now() limit $2)",
@@ -51,7 +53,7 @@ EXPIRED = (
 SWEEP_TRIES = "delete from password_tries"
 """Of no agency: the policy `old` lets go what nobody has touched for 90 days, and nothing else is seen here."""
 ARCHIVES = """
-select id, workspace_id from operations where agency_id = $1 and expires_at < now() and storage_key is not null limit 100
+select id, workspace_id from operations where agency_id = $1 and expires_at < now() and storage_key is not null limit $2
 """
 FORGET = "delete from operations where agency_id = $1 and id = any($2::uuid[])"
 FORGOTTEN = """
@@ -94,7 +96,7 @@ async def _archives(context: Context, agency_id: UUID) -> None:
     """Delete the archives of exports, each before the row that knows of it. A store that is away is asked in an hour."""
     while True:
         async with context.database.connection(Tenant(agency_id)) as db:
-            rows = await db.fetch(ARCHIVES, agency_id)
+            rows = await db.fetch(ARCHIVES, agency_id, ARCHIVES_MAX)
         try:
             for row in rows:
                 await context.store.sweep(folder(agency_id, row["workspace_id"], row["id"]))
@@ -102,7 +104,7 @@ async def _archives(context: Context, agency_id: UUID) -> None:
             return
         async with context.database.connection(Tenant(agency_id)) as db:
             await db.execute(FORGET, agency_id, [row["id"] for row in rows])
-        if len(rows) < 100:
+        if len(rows) < ARCHIVES_MAX:
             return
 
 
