@@ -6,8 +6,7 @@ from pydantic import Field, SecretStr
 
 from core.wire import Input, Instant, InvitationId, MemberId, Name, Output, WorkspaceId
 from tenants.invitations.tokens import TOKEN_LENGTH
-from tenants.people.passwords import LENGTH_MAX, LENGTH_MIN
-from tenants.people.schemas import EMAIL_LENGTH_MAX, AgencyOfPerson, AnyAgencyRole, AnyWorkspaceRole, RoomRole
+from tenants.people.schemas import EMAIL_LENGTH_MAX, AgencyOfPerson, AnyAgencyRole, AnyWorkspaceRole, NewPassword, RoomRole
 from tenants.permissions import AgencyRole
 
 EMAIL = r"^[!-?A-~]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$"
@@ -86,12 +85,7 @@ class InvitationJoin(InvitationToken):
     """A new person who accepts an invitation."""
 
     name: Annotated[Name, Field(description="The name of the person.", examples=["Ben Baker"])]
-    password: SecretStr = Field(
-        min_length=LENGTH_MIN,
-        max_length=LENGTH_MAX,
-        description=f"At least {LENGTH_MIN} characters of any kind. There are no rules of composition.",
-        examples=["nine quiet lanterns over the bay"],
-    )
+    password: NewPassword
 
 
 class InvitationShown(Output):

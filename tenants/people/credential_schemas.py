@@ -1,6 +1,6 @@
 """Wire shapes of what people sign in with beside the password: links in mail, second factors, passkeys."""
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -8,8 +8,8 @@ from core.wire import Input, Instant, Output, PasskeyId, is_blank
 from tenants.people.codes import CODES
 from tenants.people.links import TEXT_LENGTH
 from tenants.people.passkeys import PASSKEYS_MAX
-from tenants.people.passwords import LENGTH_MAX, LENGTH_MIN
-from tenants.people.schemas import EMAIL_LENGTH_MAX
+from tenants.people.passwords import LENGTH_MAX
+from tenants.people.schemas import EMAIL_LENGTH_MAX, NewPassword
 
 NAME_LENGTH_MAX = 100
 CODE_LENGTH_MAX = 40
@@ -17,6 +17,9 @@ SECRET_EXAMPLE = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 URI_EXAMPLE = f"otpauth://totp/Octavo:ada%40agency.example?secret={SECRET_EXAMPLE}&issuer=Octavo"
 CREDENTIAL_EXAMPLE = {"id": "AAAA", "rawId": "AAAA", "type": "public-key", "response": {"clientDataJSON": "e30"}}
 CREDENTIAL = "What `navigator.credentials` gave, as `toJSON()` writes it (WebAuthn Level 3)."
+LinkText = Annotated[
+    SecretStr, Field(min_length=1, max_length=TEXT_LENGTH, description="The text in the link.", examples=["0" * TEXT_LENGTH])
+]
 
 
 class EmailVerification(Input):
@@ -34,9 +37,7 @@ class EmailVerification(Input):
 class LinkOpened(Input):
     """What a link in a mail holds."""
 
-    token: SecretStr = Field(
-        min_length=1, max_length=TEXT_LENGTH, description="The text in the link.", examples=["0" * TEXT_LENGTH]
-    )
+    token: LinkText
 
 
 class ResetAsked(Input):
@@ -48,15 +49,8 @@ class ResetAsked(Input):
 class ResetDone(Input):
     """The new password, and the link that allows it."""
 
-    token: SecretStr = Field(
-        min_length=1, max_length=TEXT_LENGTH, description="The text in the link.", examples=["0" * TEXT_LENGTH]
-    )
-    new_password: SecretStr = Field(
-        min_length=LENGTH_MIN,
-        max_length=LENGTH_MAX,
-        description=f"At least {LENGTH_MIN} characters of any kind. There are no rules of composition.",
-        examples=["nine quiet lanterns over the bay"],
-    )
+    token: LinkText
+    new_password: NewPassword
 
 
 class VerifiedRead(Output):

@@ -40,6 +40,17 @@ AnyWorkspaceRole = Annotated[Any, _read_role(WorkspaceRole), _role_schema(Worksp
 """A role that somebody is to get: the name of a built-in one, or the id of one of the agency's own."""
 
 
+NewPassword = Annotated[
+    SecretStr,
+    Field(
+        min_length=LENGTH_MIN,
+        max_length=LENGTH_MAX,
+        description=f"At least {LENGTH_MIN} characters of any kind. There are no rules of composition.",
+        examples=["nine quiet lanterns over the bay"],
+    ),
+]
+
+
 class SignIn(Input):
     """An e-mail and its password."""
 
@@ -57,12 +68,7 @@ class PasswordChange(Input):
     current_password: SecretStr = Field(
         min_length=1, max_length=LENGTH_MAX, description="The password of now.", examples=["correct horse battery"]
     )
-    new_password: SecretStr = Field(
-        min_length=LENGTH_MIN,
-        max_length=LENGTH_MAX,
-        description=f"At least {LENGTH_MIN} characters of any kind. There are no rules of composition.",
-        examples=["nine quiet lanterns over the bay"],
-    )
+    new_password: NewPassword
 
 
 class PersonRead(Output):
