@@ -22,6 +22,8 @@ from core.settings import Settings
 from workers.context import Context
 from workers.duties import run_batch
 
+PUBLIC = "http://localhost:8000"
+"""Where people find the service in these tests: passkeys are bound to a host by its name."""
 LINK = re.compile(r"https?://\S+\?token=(\S+)")
 
 

@@ -1,12 +1,10 @@
 """E-mail that is verified and changed, and passwords that are forgotten: by links that hold once, for a while, for one mailbox."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import asyncpg
 import httpx2
-import pytest
 from fastapi import FastAPI
 
 from api.app import create_app
@@ -14,34 +12,11 @@ from core.db import Database
 from core.ids import new_id
 from core.settings import Settings
 from tenants.people.links import RESET, write_link
-from tests.conftest import TestAgency
 from tests.people.credentials import add_app, deliver_mail, read_mail
-from tests.people.people import PASSWORD, browser, join, make_person, sign_in
-from workers.context import Context, open_context
+from tests.people.people import PASSWORD, browser, make_person, sign_in
+from workers.context import Context
 
 NEW = "seven loud lanterns on the hill"
-
-
-@pytest.fixture
-async def context(settings: Settings) -> AsyncIterator[Context]:
-    """What a worker works with."""
-    context = await open_context(settings)
-    yield context
-    await context.close()
-
-
-@pytest.fixture
-async def ada(database: Database, agency: TestAgency) -> str:
-    """Ada owns the first agency."""
-    await join(database, agency, await make_person(database, "ada@first.example"), "owner")
-    return "ada@first.example"
-
-
-@pytest.fixture
-async def door(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
-    """A browser of nobody yet."""
-    async with browser(app) as client:
-        yield client
 
 
 async def ask_reset(client: httpx2.AsyncClient, email: str) -> httpx2.Response:

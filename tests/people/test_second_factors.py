@@ -15,30 +15,8 @@ from core.db import Database
 from core.settings import Settings
 from tenants.people.passkeys import FIRST, make_challenge
 from tests.conftest import TestAgency
-from tests.people.credentials import App, Device, add_app, add_passkey, passkey_options, url64
+from tests.people.credentials import PUBLIC, App, Device, add_app, add_passkey, passkey_options, url64
 from tests.people.people import PASSWORD, browser, join, make_person, sign_in, signed_in
-
-PUBLIC = "http://localhost:8000"
-
-
-@pytest.fixture
-def settings(settings: Settings) -> Settings:
-    """Passkeys are bound to a host by its name."""
-    return settings.model_copy(update={"public_url": PUBLIC})
-
-
-@pytest.fixture
-async def ada(database: Database, agency: TestAgency) -> str:
-    """Ada owns the first agency."""
-    await join(database, agency, await make_person(database, "ada@first.example"), "owner")
-    return "ada@first.example"
-
-
-@pytest.fixture
-async def door(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
-    """A browser of nobody yet."""
-    async with browser(app) as client:
-        yield client
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Signing in and out through the door: the cookie, neutral answers, throttling, the own sessions, the password."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import asyncpg
@@ -18,20 +17,6 @@ from tests.conftest import TestAgency
 from tests.people.people import PASSWORD, browser, join, make_person, sign_in, signed_in
 
 NEW = "seven loud lanterns on the hill"
-
-
-@pytest.fixture
-async def ada(database: Database, agency: TestAgency) -> str:
-    """Ada owns the first agency."""
-    await join(database, agency, await make_person(database, "ada@first.example"), "owner")
-    return "ada@first.example"
-
-
-@pytest.fixture
-async def door(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
-    """A browser of nobody yet."""
-    async with browser(app) as client:
-        yield client
 
 
 async def test_who_signs_in_gets_a_cookie_and_is_known_by_it(
