@@ -1,9 +1,10 @@
 """Wire shapes of applications, grants and embed tokens."""
 
+from collections.abc import Collection
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, StrictBool
+from pydantic import AfterValidator, Field, StrictBool, WithJsonSchema
 
 from core.wire import ApplicationId, EmbedTokenId, GrantId, Input, Instant, MemberId, Name, Output, Patch, WorkspaceId
 from tenants.agencies.schemas import WORKSPACES_PER_KEY_MAX, NamedApplication
@@ -36,6 +37,10 @@ def is_redirect_uri(value: str) -> bool:
     return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
 
 
+def _one_of(permissions: Collection[Permission]) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "enum": sorted(permissions)})
+
+
 def _delegable(value: list[Permission]) -> list[Permission]:
     if not DELEGABLE.issuperset(value):
         raise ValueError("an application can be allowed work in workspaces, and nothing about the agency itself")
@@ -66,7 +71,7 @@ RedirectUris = Annotated[
     ),
 ]
 Scopes = Annotated[
-    list[Permission],
+    list[Annotated[Permission, _one_of(DELEGABLE)]],
     AfterValidator(_delegable),
     Field(min_length=1, max_length=len(Permission), description="All that it can ever ask for.", examples=[["post:read"]]),
 ]
@@ -162,7 +167,7 @@ class EmbedTokenCreate(Input):
     workspace_id: WorkspaceId
     scopes: (
         Annotated[
-            list[Permission],
+            list[Annotated[Permission, _one_of(EMBEDDABLE)]],
             AfterValidator(_embeddable),
             Field(min_length=1, max_length=len(Permission)),
         ]

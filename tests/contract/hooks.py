@@ -30,8 +30,6 @@ DETAILS = frozenset({
     "No custom role of the agency can hold it.",
     "No custom role of the workspace can hold it.",  # as above: by the scope of the role
     "An https address (or http on loopback) without fragment, user and wildcard is wanted.",  # a grammar of its own
-    "An application can be allowed work in workspaces, and nothing about the agency itself.",  # a part of the permissions
-    "An embed token can read in its workspace, and nothing else.",  # as above
 })  # fmt: skip
 """Refusals whose code and place say too little."""
 
