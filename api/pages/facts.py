@@ -20,8 +20,12 @@ from tenants.accounts.connecting import LINK_LIFETIME
 from tenants.applications.families import LEEWAY, REFRESH_LIVES
 from tenants.audit.chain import VERIFY_MAX
 from tenants.invitations.service import LIFETIME
+from tenants.people.codes import CODES
+from tenants.people.links import LIFETIME as MAIL_LIFETIME
+from tenants.people.links import RESET, VERIFY
 from tenants.people.passwords import LENGTH_MIN
-from tenants.people.sessions import ABSOLUTE, IDLE
+from tenants.people.sessions import ABSOLUTE, HALF_FOR, IDLE, RECENT
+from tenants.people.tries import FREE_CODES, STRANGERS_MAX
 from tenants.permissions import AGENCY_ROLES, WORKSPACE_ROLES, Permission
 from tenants.posts.bulk import ITEMS_MAX
 from tenants.posts.times import AHEAD_MAX, PAST_GRACE
@@ -104,6 +108,13 @@ FACTS: dict[str, Callable[[FastAPI], str]] = {
     "session_days": lambda _: str(ABSOLUTE.days),
     "passwords_per_minute": lambda _: str(PASSWORDS),
     "invitation_days": lambda _: str(LIFETIME.days),
+    "strangers_max": lambda _: str(STRANGERS_MAX),
+    "recovery_codes": lambda _: str(CODES),
+    "half_minutes": lambda _: f"{HALF_FOR.total_seconds() / 60:g}",
+    "recent_minutes": lambda _: f"{RECENT.total_seconds() / 60:g}",
+    "free_codes": lambda _: str(FREE_CODES),
+    "verify_hours": lambda _: f"{MAIL_LIFETIME[VERIFY].total_seconds() / 3600:g}",
+    "reset_minutes": lambda _: f"{MAIL_LIFETIME[RESET].total_seconds() / 60:g}",
     "password_min": lambda _: str(LENGTH_MIN),
     "body_kilobytes_max": lambda _: str(BODY_BYTES_MAX // 1024),
     "depth_max": lambda _: str(DEPTH_MAX),
