@@ -33,7 +33,7 @@ fills the look alone."""
 REFILL = 0.5
 """Part of the queue that must be free before more is claimed: a claim of a hundred rows costs little more than one of ten."""
 TURN_SIZE = 50
-"""Rows of an agency in one turn: a message's worth, so that a worker does them in two transactions and not in a hundred."""
+"""Rows of an agency in one turn: half a message's worth, so that a worker does them in two transactions and not in a hundred."""
 SYSTEM = UUID(int=0)
 """Stands where a duty belongs to no agency (the heartbeat)."""
 CHANNEL = "octavo_duties"

@@ -24,7 +24,7 @@ from workers.kinds import QUEUES, SYSTEM_KINDS
 
 log = logging.getLogger("octavo.scheduler")
 CLAIM_MAX = 500
-"""Duties in one claim: ten full messages."""
+"""Duties in one claim: five full messages."""
 FULL_PAUSE_S = 0.02
 """Wait before the next look when work is due, but the queue is full or the accounts are busy. Workers do not notify when they end
 a duty: a notification takes a lock that every commit of the database waits for (measured: a third of the time of ten thousand)."""
