@@ -23,6 +23,7 @@ from api.pages.people import second_factor as second_factor_page
 from api.pages.people import security as security_page
 from api.pages.people import sessions as sessions_page
 from api.pages.people import sign_in as sign_in_page
+from api.pages.people import sign_on as sign_on_page
 from api.rate_limits import RateLimits
 from api.v1 import (
     accounts,
@@ -36,6 +37,7 @@ from api.v1 import (
     events,
     exports,
     grants,
+    identity_providers,
     invitations,
     keys,
     media,
@@ -79,6 +81,7 @@ V1 = (
     sessions,
     second_factors,
     email,
+    identity_providers,
     audit,
     applications,
     grants,
@@ -96,6 +99,7 @@ PEOPLE = (
     security_page,
     consent_page,
     connect_page,
+    sign_on_page,
 )
 """Pages on which people act."""
 

@@ -65,10 +65,14 @@ AUDITED = {
     "rotate_application_secret": "application.rotate_secret",
     "revoke_grant": "grant.revoke",
     "create_embed_token": "embed_token.create",
+    "create_identity_provider": "identity_provider.create",
+    "delete_identity_provider": "identity_provider.delete",
 }
 """Operation -> action. A test holds it against every operation of the document that is not safe."""
 INVITATION_ACCEPTED = "invitation.accept"
 """A person does it, who is a member from then on."""
+IDENTITY_LINKED = "member.link_identity"
+"""Somebody came by a provider for the first time, and is this member from then on."""
 CONNECT_CALLBACK = "connect_session.complete"
 """The same as a person does it, coming back from a network."""
 CONSENT = "grant.create"

@@ -23,7 +23,17 @@ from core.settings import Settings
 from core.wire import PREFIXES
 from tenants.people.members import PresentedMember, agencies_of, choose_agency
 from tenants.people.service import Place
-from tenants.people.sessions import ABSOLUTE, ACTIVE, HALF, PresentedSession, SignedIn, find_session, read_session, revoke_session
+from tenants.people.sessions import (
+    ABSOLUTE,
+    ACTIVE,
+    HALF,
+    PresentedSession,
+    SessionBound,
+    SignedIn,
+    find_session,
+    read_session,
+    revoke_session,
+)
 from tenants.people.tries import DEVICE_FOR, Devices
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -128,7 +138,7 @@ def has_session(request: Request) -> bool:
 
 
 @asynccontextmanager
-async def _opened(request: Request, state: str = ACTIVE) -> AsyncIterator[Own]:
+async def _opened(request: Request, state: str = ACTIVE, *, even_bound: bool = False) -> AsyncIterator[Own]:
     limits: RateLimits = request.app.state.rate_limits
     limits.let_strangers(request.scope)
     try:
@@ -138,6 +148,8 @@ async def _opened(request: Request, state: str = ACTIVE) -> AsyncIterator[Own]:
         async with request.app.state.database.connection(Person(presented.user_id)) as db:
             signed_in = await find_session(db, presented, now(), state)
             limits.admit_person(request.scope, presented.hash)
+            if signed_in.bound is not None and not even_bound:
+                raise SessionBound
             yield Own(signed_in, db)
     except Unauthenticated as error:
         if type(error) is Unauthenticated:
@@ -148,6 +160,12 @@ async def _opened(request: Request, state: str = ACTIVE) -> AsyncIterator[Own]:
 async def own(request: Request, _: Annotated[Any, Depends(scheme)]) -> AsyncIterator[Own]:
     """One transaction of a person's own; it commits before the answer is sent. Raises Unauthenticated, also for keys."""
     async with _opened(request) as opened:
+        yield opened
+
+
+async def own_even_bound(request: Request, _: Annotated[Any, Depends(scheme)]) -> AsyncIterator[Own]:
+    """The same for who came by a provider of an agency too: for what such a session may know of itself."""
+    async with _opened(request, even_bound=True) as opened:
         yield opened
 
 
@@ -164,13 +182,13 @@ async def whoever(request: Request) -> SignedIn | None:
     try:
         async with _opened(request) as opened:
             return opened.signed_in
-    except Unauthenticated:
+    except (Unauthenticated, SessionBound):
         return None
 
 
 async def waiting(request: Request, _: Annotated[Any, Depends(scheme)]) -> SignedIn:
     """Whose session waits for the second factor. Raises Unauthenticated for a whole one too."""
-    async with _opened(request, HALF) as opened:
+    async with _opened(request, HALF, even_bound=True) as opened:
         return opened.signed_in
 
 
@@ -182,7 +200,8 @@ async def perhaps_signed_in(request: Request) -> SignedIn | None:
         with suppress(Unauthenticated):
             presented = read_session(request.cookies.get(cookie_name(request.app.state.settings), ""))
             async with request.app.state.database.connection(Person(presented.user_id)) as db:
-                return await find_session(db, presented, now(), state)
+                found = await find_session(db, presented, now(), state)
+                return None if found.bound is not None and state == ACTIVE else found
     return None
 
 
@@ -203,7 +222,7 @@ async def presented_member(request: Request) -> PresentedMember:
         async with request.app.state.database.connection(Person(presented.user_id)) as db:
             signed_in = await find_session(db, presented, now())
             wanted = request.headers.get(AGENCY_HEADER)
-            agency_id = await choose_agency(db, presented.user_id, named("agency", wanted and wanted.strip()))
+            agency_id = await choose_agency(db, presented.user_id, named("agency", wanted and wanted.strip()), signed_in.bound)
     except (Unauthenticated, Missing):
         limits.refuse(request.scope)
         raise
@@ -223,7 +242,7 @@ async def person_with_agencies(request: Request) -> tuple[SignedIn, bytes, list[
         presented = _present(request)
         async with request.app.state.database.connection(Person(presented.user_id)) as db:
             signed_in = await find_session(db, presented, now())
-            agencies = await agencies_of(db, presented.user_id)
+            agencies = await agencies_of(db, presented.user_id, signed_in.bound)
     except Unauthenticated:
         limits.refuse(request.scope)
         raise
@@ -245,5 +264,6 @@ def decoded(resource: str, text: str) -> UUID:
 
 
 Signed = Annotated[Own, Depends(own, scope="function")]
+SignedEvenBound = Annotated[Own, Depends(own_even_bound, scope="function")]
 SignedApart = Annotated[SignedIn, Depends(own_apart)]
 Waiting = Annotated[SignedIn, Depends(waiting)]

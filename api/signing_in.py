@@ -76,7 +76,7 @@ def give_session(request: Request, response: Response, begun: Begun) -> None:
     """Give the browser its session; one that is through is remembered."""
     settings = request.app.state.settings
     set_cookie(response, settings, begun.text)
-    if not begun.factors:
+    if not begun.factors and begun.bound is None:
         remember_device(response, settings, begun.person["id"])
 
 

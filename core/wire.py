@@ -47,6 +47,7 @@ PREFIXES = {
     "grant": "grt",
     "embed_token": "emb",
     "share_link": "shl",
+    "identity_provider": "idp",
 }
 """Resource -> prefix of its ids on the wire (product.md, section 2)."""
 NAME_LENGTH_MAX = 200
@@ -157,6 +158,7 @@ ApplicationId = id_type("application")
 GrantId = id_type("grant")
 EmbedTokenId = id_type("embed_token")
 ShareLinkId = id_type("share_link")
+IdentityProviderId = id_type("identity_provider")
 
 
 def write_instant(value: datetime) -> str:

@@ -34,6 +34,8 @@ class OAuthServer:
     client_id: str
     client_secret: str = field(repr=False)
     issuer: str | None = None
+    guarded: bool = False
+    """Its addresses came from outside."""
 
 
 def authorize_url(server: OAuthServer, redirect_uri: str, state: str, scope: str) -> Authorization:
@@ -73,6 +75,7 @@ async def exchange_code(client: Client, server: OAuthServer, *, redirect_uri: st
             "code_verifier": code_verifier,
         },
         deadline_s=DEADLINE_S,
+        guarded=server.guarded,
     )
     body = read_object(answer)
     if answer.status != 200:
@@ -92,6 +95,7 @@ async def read_userinfo(client: Client, server: OAuthServer, token: Mapping[str,
         server.userinfo_url,
         headers={"Authorization": f"Bearer {token['access_token']}", "Accept": "application/json"},
         deadline_s=DEADLINE_S,
+        guarded=server.guarded,
     )
     body = read_object(answer)
     if answer.status != 200:

@@ -55,6 +55,7 @@ class Permission(StrEnum):
     APPLICATION_READ = "application:read"
     APPLICATION_MANAGE = "application:manage"
     EMBED_CREATE = "embed:create"
+    SIGN_ON_MANAGE = "sign_on:manage"
 
 
 class Later(StrEnum):
@@ -105,8 +106,8 @@ KEY_MAY = ALL - OF_THE_OWNER
 """What a key can hold: what only an owner may is done in person, so that an admin can end every key."""
 OF_THE_AGENCY: frozenset[Permission | Later] = frozenset({
     P.AGENCY_READ, P.AGENCY_EXPORT, P.KEY_READ, P.KEY_MANAGE, P.WORKSPACE_CREATE, P.WORKSPACE_CLOSE, P.AGENCY_UPDATE,
-    *OF_THE_OWNER, P.MEMBER_READ, P.MEMBER_MANAGE, P.ROLE_MANAGE, P.APPLICATION_READ, P.APPLICATION_MANAGE, L.WEBHOOK_READ,
-    L.WEBHOOK_MANAGE, L.BILLING_READ, L.BILLING_MANAGE,
+    *OF_THE_OWNER, P.MEMBER_READ, P.MEMBER_MANAGE, P.ROLE_MANAGE, P.APPLICATION_READ, P.APPLICATION_MANAGE,
+    P.SIGN_ON_MANAGE, L.WEBHOOK_READ, L.WEBHOOK_MANAGE, L.BILLING_READ, L.BILLING_MANAGE,
     P.AUDIT_READ,
 })  # fmt: skip
 """What is about the agency as a whole: no role of a workspace has any of it."""

@@ -28,6 +28,7 @@ from tenants.people.models import Member, Password, PersonSession, RoleRow, User
 from tenants.posts.models import Attempt, Post, PostFindings, Publication, Variant
 from tenants.sandbox.models import SandboxPost, SandboxProfile
 from tenants.sharing.models import ShareLink
+from tenants.sign_on.models import Identity, IdentityProvider, SignOn
 
 __all__ = [
     "METADATA",
@@ -53,6 +54,8 @@ __all__ = [
     "Grant",
     "Heartbeat",
     "IdempotencyRecord",
+    "Identity",
+    "IdentityProvider",
     "Invitation",
     "Mail",
     "MailLink",
@@ -72,6 +75,7 @@ __all__ = [
     "SandboxPost",
     "SandboxProfile",
     "ShareLink",
+    "SignOn",
     "TotpFactor",
     "User",
     "UserKey",

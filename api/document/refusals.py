@@ -27,7 +27,7 @@ REFUSALS: dict[int, Refusal] = {
         (
             "invalid_json", "duplicate_key", "too_deep", "body_required", "invalid_multipart", "invalid_csv", "unknown_parameter",
             "repeated_parameter", "invalid_parameter", "invalid_cursor", "invalid_idempotency_key", "invalid_version_header",
-            "invalid_if_match", "key_in_query", "agency_required",
+            "invalid_if_match", "key_in_query", "agency_required", "sign_on_invalid",
         ),
     ),
     401: Refusal(
@@ -35,7 +35,8 @@ REFUSALS: dict[int, Refusal] = {
     ),
     403: Refusal(
         "The key may not do this.",
-        ("permission_denied", "cross_site_request", "second_factor_required", "reauthentication_required"),
+        ("permission_denied", "cross_site_request", "second_factor_required", "reauthentication_required", "sign_on_refused",
+         "session_bound"),
     ),
     404: Refusal("It is not there, or not yours: the same answer for both.", ("not_found", "invitation_invalid")),
     405: Refusal("The method is not allowed here.", ("method_not_allowed",)),

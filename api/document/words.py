@@ -63,6 +63,7 @@ WORDS: dict[str, tuple[str, Any]] = {
     "id": ("Its id. It never changes.", NOTHING),
     "items": ("The items, in their order.", NOTHING),
     "key": ("The key. It is shown this once.", "oct_test_" + "x" * 12),
+    "identity_provider_id": ("Id of the identity provider.", NOTHING),
     "key_id": ("Id of the API key.", NOTHING),
     "kinds": ("Kinds of files.", ["image"]),
     "label": ("What to write beside the field.", "App password"),

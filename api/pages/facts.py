@@ -33,6 +33,7 @@ from tenants.rights.closing import AGENCY_GRACE, WORKSPACE_GRACE
 from tenants.rights.exporting import KEEP as EXPORT_KEEP
 from tenants.sandbox.behaviours import BEHAVIOURS
 from tenants.sharing.schemas import LIFETIME_DEFAULT, LIFETIME_MAX
+from tenants.sign_on.passage import LIFETIME as SIGN_ON
 
 SOON = timedelta(days=30)
 """Dates of examples lie so far ahead that they hold as long as a process keeps its pages."""
@@ -107,6 +108,7 @@ FACTS: dict[str, Callable[[FastAPI], str]] = {
     "session_idle_hours": lambda _: f"{IDLE.total_seconds() / 3600:g}",
     "session_days": lambda _: str(ABSOLUTE.days),
     "passwords_per_minute": lambda _: str(PASSWORDS),
+    "sign_on_minutes": lambda _: f"{SIGN_ON.total_seconds() / 60:g}",
     "invitation_days": lambda _: str(LIFETIME.days),
     "strangers_max": lambda _: str(STRANGERS_MAX),
     "recovery_codes": lambda _: str(CODES),

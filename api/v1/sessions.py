@@ -6,7 +6,7 @@ from fastapi import Path, Request, Response
 
 from api import signing_in
 from api.routing import v1
-from api.signed_in import Signed, SignedApart, Waiting, refuse_other_sites, set_cookie
+from api.signed_in import Signed, SignedApart, SignedEvenBound, Waiting, refuse_other_sites, set_cookie
 from core.clock import now
 from core.wire import SessionId, encode_known
 from tenants.people import service, sessions
@@ -85,7 +85,7 @@ async def list_sessions(own: Signed) -> SessionList:
 
 
 @router.delete("/sessions/current", status_code=204, summary="Sign out")
-async def sign_out(own: Signed, request: Request) -> Response:
+async def sign_out(own: SignedEvenBound, request: Request) -> Response:
     """End this session, and take its cookie away."""
     await sessions.revoke_session(own.db, own.signed_in.user_id, own.signed_in.session_id, now())
     response = Response(status_code=204)

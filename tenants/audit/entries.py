@@ -34,6 +34,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "application": ("name", "confidential", "offered", "redirect_uris", "scopes", "workspace_ids"),
     "grant": ("application_id", "application_name", "member_id", "scopes", "workspace_ids", "revoked_at", "revoked_reason"),
     "embed_token": ("scopes", "workspace_ids", "expires_at"),
+    "identity_provider": ("name", "issuer", "client_id", "domains", "second_factor", "set_by_member"),
     "share_link": ("purpose", "post_id", "max_opens", "opens", "expires_at", "revoked_at"),
 }
 """Noun -> what of it an entry may tell. Nothing that is sealed, hashed or shown once stands here."""
@@ -46,6 +47,7 @@ IDS = {
     "created_by": "key",
     "created_by_member": "mem",
     "member_id": "mem",
+    "set_by_member": "mem",
     "application_id": "app",
     "post_id": "pst",
 }

@@ -1,18 +1,19 @@
 """Members: what a person is in an agency, and the caller that it makes of one."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from core.db import Bare, Row, Tenant, restamp, stamp_agency, stamp_login, stamp_person
-from core.errors import Malformed, Missing, PermissionDenied
+from core.errors import Malformed, Missing, PermissionDenied, Unauthenticated
 from core.ids import new_id
 from tenants.people.passwords import Passwords, require_good
 from tenants.people.roles import custom_roles, role_name
 from tenants.people.schemas import EMAIL_LENGTH_MAX, MemberRead, RoomRole
-from tenants.people.sessions import SignedIn
-from tenants.permissions import Actor, AgencyRole, CustomRole, Permission, WorkspaceRole, actor_of_member
+from tenants.people.sessions import Bound, SignedIn
+from tenants.permissions import Actor, AgencyRole, CustomRole, Permission, WorkspaceRole, actor_of_member, granted
 
 EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
 """Something at a name with a dot: whether mail arrives there, only mail tells."""
@@ -31,6 +32,11 @@ LOOK_UP = f"""
 select m.id, m.role, m.custom_role_id, a.name agency_name, a.livemode, a.second_factor_required, {ROOMS}
 from members m join agencies a on a.id = m.agency_id
 where m.agency_id = $1 and m.user_id = $2 and m.state = 'active'
+"""
+PROVIDER = f"""
+select p.second_factor, m.role, m.custom_role_id, {ROOMS}
+from identity_providers p join members m on m.agency_id = p.agency_id and m.id = p.set_by_member
+where p.agency_id = $1 and p.id = $2 and m.state = 'active'
 """
 FIND_USER = "select id from users where email = $1"
 ADD_USER = "insert into users (id, email, name, email_verified_at, created_at) values ($1, $2, $3, $4, $5)"
@@ -53,24 +59,31 @@ class PresentedMember:
     hash: bytes
 
 
-async def agencies_of(db: Bare, user_id: UUID) -> list[Row]:
-    """The agencies of a person: `id`, `name`, `livemode`. The transaction carries the person's stamp.
+async def agencies_of(db: Bare, user_id: UUID, bound: Bound | None = None) -> list[Row]:
+    """The agencies of a person that its session opens: `id`, `name`, `livemode`. The transaction carries the person's stamp.
 
     Each name is read under its own agency's stamp, so that no policy has to show an agency to anybody else.
     """
     found: list[Row] = []
     for row in await db.fetch(MINE, user_id):
+        if bound is not None and row["agency_id"] != bound.agency_id:
+            continue
         await stamp_agency(db, row["agency_id"])
         found += await db.fetch(NAME, row["agency_id"])
     await stamp_agency(db, None)
     return found
 
 
-async def choose_agency(db: Bare, user_id: UUID, wanted: UUID | None) -> UUID:
+async def choose_agency(db: Bare, user_id: UUID, wanted: UUID | None, bound: Bound | None = None) -> UUID:
     """Decide in the name of which agency a person speaks: the `wanted` one, or else the only one that is live.
 
-    Raises Missing where the person is no member, and Malformed `agency_required` where it is not clear.
+    A session that is bound opens its agency and no other. Raises Missing where the person is no member, and Malformed
+    `agency_required` where it is not clear.
     """
+    if bound is not None:
+        if wanted not in {None, bound.agency_id}:
+            raise Missing
+        wanted = bound.agency_id
     if wanted is not None:
         if all(row["agency_id"] != wanted for row in await db.fetch(MINE, user_id)):
             raise Missing
@@ -93,9 +106,12 @@ async def admit_member(
     row = await db.fetchrow(LOOK_UP, presented.agency_id, presented.signed_in.user_id)
     if row is None:
         raise Missing
-    if row["second_factor_required"] and not presented.signed_in.has_second_factor:
-        raise SecondFactorRequired
     role, rooms = await roles_of(db, presented.agency_id, row)
+    bound, proven = presented.signed_in.bound, presented.signed_in.has_second_factor
+    if bound is not None:
+        proven = await vouched(db, bound, role, rooms) or proven
+    if row["second_factor_required"] and not proven:
+        raise SecondFactorRequired
     base = Actor(
         agency_id=presented.agency_id,
         agency_name=row["agency_name"],
@@ -105,6 +121,23 @@ async def admit_member(
         member_id=row["id"],
     )
     return actor_of_member(base, role, rooms, permission, workspace_id)
+
+
+async def vouched(
+    db: Bare, bound: Bound, role: AgencyRole | CustomRole, rooms: Mapping[UUID, WorkspaceRole | CustomRole]
+) -> bool:  # fmt: skip
+    """Look whether a provider may sign in somebody of these roles. Returns whether it asks for a second factor itself.
+
+    Whoever set it says who is who, so it signs in nobody who may more than that member, and nobody once that member has left.
+    Raises Unauthenticated.
+    """
+    row = await db.fetchrow(PROVIDER, bound.agency_id, bound.provider_id)
+    if row is None:
+        raise Unauthenticated
+    setter, _ = await roles_of(db, bound.agency_id, row)
+    if not granted(role).union(*(granted(one) for one in rooms.values())) <= granted(setter):
+        raise Unauthenticated
+    return bool(row["second_factor"])
 
 
 async def roles_of(

@@ -57,6 +57,7 @@ class PersonSession(SQLModel, table=True):
     __table_args__ = (
         CheckConstraint("octet_length(hash) = 32", name="hash"),
         CheckConstraint("state in ('second_factor_needed', 'active')", name="state"),
+        CheckConstraint("(bound_to is null) = (provider_id is null)", name="bound"),
         Index("uq_sessions_hash", "user_id", "hash", unique=True),
     )
 
@@ -67,6 +68,9 @@ class PersonSession(SQLModel, table=True):
     user_agent: str = Field(default="")
     state: str = Field(default="active")
     authenticated_at: datetime | None = instant(nullable=True)
+    bound_to: UUID | None = Field(default=None)
+    """The one agency that it opens, of a session that a provider of this agency began (docs/decisions/0017)."""
+    provider_id: UUID | None = Field(default=None)
     last_seen_at: datetime = instant(default_now=True)
     revoked_at: datetime | None = instant(nullable=True)
     created_at: datetime = instant(default_now=True)

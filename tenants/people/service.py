@@ -16,7 +16,7 @@ from tenants.people.house import House, tell
 from tenants.people.members import agencies_of
 from tenants.people.passkeys import check_passkey
 from tenants.people.resets import ASK_PAGE
-from tenants.people.sessions import ACTIVE, HALF, SignedIn, begin_session, keep_only, revoke_session, was_seen_from
+from tenants.people.sessions import ACTIVE, HALF, Bound, SignedIn, begin_session, keep_only, revoke_session, was_seen_from
 from tenants.people.tries import Devices, count_password, forget_codes, forget_passwords
 
 BY_EMAIL = "select id, name, email from users where email = $1"
@@ -57,6 +57,7 @@ class Begun(NamedTuple):
     agencies: list[Row]
     begun_at: datetime
     factors: list[str]
+    bound: Bound | None = None
 
 
 async def try_password(db: Bare, devices: Devices, email: str, place: Place, now: datetime) -> Tried:
@@ -92,11 +93,24 @@ async def begin(db: Bare, person: Row, hash: str, better: str | None, place: Pla
     return await begin_whole(db, person["id"], place, now)
 
 
-async def begin_whole(db: Bare, user_id: UUID, place: Place, now: datetime) -> Begun:
+async def begin_whole(db: Bare, user_id: UUID, place: Place, now: datetime, bound: Bound | None = None) -> Begun:
     """Begin a session that is asked for nothing more."""
     person: Row = await db.fetchrow(BY_ID, user_id)
-    session_id, text = await begin_session(db, user_id, place.address, place.user_agent, now, ACTIVE)
-    return Begun(session_id, text, person, await agencies_of(db, user_id), now, [])
+    session_id, text = await begin_session(db, user_id, place.address, place.user_agent, now, ACTIVE, bound)
+    return Begun(session_id, text, person, await agencies_of(db, user_id, bound), now, [], bound)
+
+
+async def begin_bound(db: Bare, user_id: UUID, bound: Bound, place: Place, now: datetime, *, second_factor: bool) -> Begun:
+    """Begin the session of who a provider of an agency has named. It opens that agency alone.
+
+    Unless the provider asks for a `second_factor` itself, who has one here is asked for it: then it is half a session.
+    """
+    factors = [] if second_factor else (await factors_of(db, user_id)).names
+    if not factors:
+        return await begin_whole(db, user_id, place, now, bound)
+    person: Row = await db.fetchrow(BY_ID, user_id)
+    session_id, text = await begin_session(db, user_id, place.address, place.user_agent, now, HALF, bound)
+    return Begun(session_id, text, person, [], now, factors, bound)
 
 
 async def complete(db: Bare, house: House, waiting: SignedIn, factor: str, answer: Any, place: Place, now: datetime) -> Begun:
@@ -105,7 +119,7 @@ async def complete(db: Bare, house: House, waiting: SignedIn, factor: str, answe
         raise Refused
     await forget_codes(db, waiting.user_id)
     await revoke_session(db, waiting.user_id, waiting.session_id, now)
-    return await begin_whole(db, waiting.user_id, place, now)
+    return await begin_whole(db, waiting.user_id, place, now, waiting.bound)
 
 
 async def is_right(db: Bare, house: House, waiting: SignedIn, factor: str, answer: Any, now: datetime) -> bool:

@@ -6,6 +6,7 @@ holder stands in the text so that the transaction can be stamped before the look
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from core.credentials import SECRET_LENGTH, new_secret
@@ -36,7 +37,8 @@ ALIVE = "revoked_at is null and last_seen_at > $2 and created_at > $3"
 FACTORS = """(exists (select from totp_factors f where f.user_id = $1 and f.confirmed_at is not null)
   or exists (select from passkeys p where p.user_id = $1))"""
 LOOK_UP = f"""
-select s.id, s.last_seen_at, s.state, s.created_at, s.authenticated_at, u.id user_id, u.email, u.name, u.locale,
+select s.id, s.last_seen_at, s.state, s.created_at, s.authenticated_at, s.bound_to, s.provider_id,
+  u.id user_id, u.email, u.name, u.locale,
   {FACTORS} has_second_factor
 from sessions s join users u on u.id = s.user_id
 where s.user_id = $1 and s.revoked_at is null and s.last_seen_at > $2 and s.created_at > $3 and s.hash = $4
@@ -44,8 +46,9 @@ where s.user_id = $1 and s.revoked_at is null and s.last_seen_at > $2 and s.crea
 TOUCH = "update sessions set last_seen_at = $3 where user_id = $1 and id = $2"
 SWEEP = "delete from sessions where user_id = $1 and (revoked_at < $2 or last_seen_at < $2)"
 INSERT = """
-insert into sessions (user_id, id, hash, address, user_agent, last_seen_at, created_at, state, authenticated_at)
-values ($1, $2, $3, $4, $5, $6, $6, $7, $6)
+insert into sessions (user_id, id, hash, address, user_agent, last_seen_at, created_at, state, authenticated_at,
+  bound_to, provider_id)
+values ($1, $2, $3, $4, $5, $6, $6, $7, $6, $8, $9)
 """
 CROWD_OUT = f"""
 update sessions set revoked_at = $4 where user_id = $1 and id in (
@@ -61,8 +64,22 @@ RENEW = "update sessions set hash = $3 where user_id = $1 and id = $2"
 REVOKE_ALL = "update sessions set revoked_at = $2 where user_id = $1 and revoked_at is null"
 CONFIRM = "update sessions set authenticated_at = $3 where user_id = $1 and id = $2"
 SEEN_FROM = """
-select exists (select from sessions where user_id = $1 and address = $2 and state = 'active' and created_at > $3) known
+select exists (select from sessions where user_id = $1 and address = $2 and state = 'active' and created_at > $3
+  and bound_to is null) known
 """
+
+
+class SessionBound(PermissionDenied):
+    """A provider of one agency began this session: it opens that agency, and nothing of the person's own."""
+
+    code = "session_bound"
+
+
+class Bound(NamedTuple):
+    """The one agency that a session opens, and the provider of it that says who this is."""
+
+    agency_id: UUID
+    provider_id: UUID
 
 
 class SecondFactorNeeded(Unauthenticated):
@@ -96,6 +113,7 @@ class SignedIn:
     locale: str
     has_second_factor: bool = False
     authenticated_at: datetime | None = None
+    bound: Bound | None = None
 
 
 def write_session(user_id: UUID) -> str:
@@ -131,17 +149,19 @@ async def find_session(db: Bare, presented: PresentedSession, now: datetime, sta
         await db.execute(TOUCH, presented.user_id, row["id"], now)
     return SignedIn(
         row["user_id"], row["id"], row["email"], row["name"], row["locale"], row["has_second_factor"],
-        row["authenticated_at"],
+        row["authenticated_at"], Bound(row["bound_to"], row["provider_id"]) if row["bound_to"] else None,
     )  # fmt: skip
 
 
 async def begin_session(
-    db: Bare, user_id: UUID, address: str | None, user_agent: str, now: datetime, state: str = ACTIVE
-) -> tuple[UUID, str]:
+    db: Bare, user_id: UUID, address: str | None, user_agent: str, now: datetime, state: str = ACTIVE, bound: Bound | None = None
+) -> tuple[UUID, str]:  # fmt: skip
     """Begin a session. Returns its id and the text for the cookie, which is stored nowhere."""
     text, id = write_session(user_id), new_id()
     await db.execute(SWEEP, user_id, now - KEPT)
-    await db.execute(INSERT, user_id, id, hash_key(text), address, user_agent[:USER_AGENT_LENGTH_MAX], now, state)
+    await db.execute(
+        INSERT, user_id, id, hash_key(text), address, user_agent[:USER_AGENT_LENGTH_MAX], now, state, *(bound or (None, None))
+    )
     await db.execute(CROWD_OUT, user_id, *_alive(now), now, SESSIONS_MAX)
     return id, text
 

@@ -53,6 +53,8 @@ RESOURCES: dict[str, Resource] = {
     "api_keys": Resource("api-keys", "key", ("hash",), inside="t.workspace_ids <@ array[$2::uuid]"),
     "applications": Resource("applications", "application", inside=None),
     "grants": Resource("grants", "grant", inside="t.workspace_ids <@ array[$2::uuid]"),
+    "identity_providers": Resource("identity-providers", "identity_provider", ("sealed_secret",), inside=None),
+    "identities": Resource("identities", inside=None),
     "accounts": Resource("accounts", "account"),
     "connections": Resource("connections", "connection", ("sealed", "refresh_presented_digest")),
     "connect_sessions": Resource(
@@ -81,13 +83,15 @@ NOT_EXPORTED: dict[str, str] = {
     "refresh_tokens": "Hashes of tokens; what they open stands with their grant.",
     "access_tokens": "Hashes of tokens that live minutes; what they open stands with their grant.",
     "pushed_requests": "Requests of applications that live a minute.",
+    "sign_ons": "Sign-ins under way, which live ten minutes.",
     "mails": "What is still to be sent, sealed; what led to it stands with the invitation.",
     "erasures": "It is written when nothing is left to export.",
 }
 """Tables with an agency that no archive holds, each with its reason."""
 IDS = {
     "agency_id": "agency", "live_agency_id": "agency", "workspace_id": "workspace", "workspace_ids": "workspace",
-    "member_id": "member", "user_id": "user", "created_by_member": "member", "account_id": "account", "account_ids": "account",
+    "member_id": "member", "user_id": "user", "created_by_member": "member", "set_by_member": "member",
+    "account_id": "account", "account_ids": "account",
     "post_id": "post", "variant_id": "variant", "publication_id": "publication", "asset_id": "asset",
     "asset_version_id": "asset_version", "entry_id": "audit_entry", "custom_role_id": "role",
     "application_id": "application", "application_agency_id": "agency",

@@ -53,6 +53,7 @@ OWN = {
     ("post", "/v1/invitations/look"): [],
     ("post", "/v1/invitations/accept"): [{"Session": []}],
     ("post", "/v1/invitations/join"): [],
+    ("post", "/v1/sign-ons"): [],
     ("post", "/v1/shared"): [],
     ("post", "/v1/shared/media"): [],
 }

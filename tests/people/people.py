@@ -78,6 +78,13 @@ async def with_application(database: Database, agency: TestAgency, things: Thing
             " workspace_ids, expires_at) values ($1, $2, $3, $1, $4, $5, '{post:read}', $6, now() + interval '1 day')",
             agency_id, grant_id, member_id, application_id, things.secret, workspaces,
         )  # fmt: skip
+        provider_id = new_id()
+        await db.execute(
+            "insert into identity_providers (agency_id, id, name, issuer, client_id, sealed_secret, domains, second_factor,"
+            " set_by_member) values ($1, $2, $3, $4, 'c', '', '{first.example}', false, $5)",
+            agency_id, provider_id, things.secret, f"https://{things.ids['wsp'].replace('_', '-')}.example", member_id,
+        )  # fmt: skip
+    things.ids["idp"] = encode("idp", provider_id)
     things.ids |= {"app": encode("app", application_id), "grt": encode("grt", grant_id)}
     return things
 

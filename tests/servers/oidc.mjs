@@ -15,7 +15,12 @@ const { default: Provider } = await import(pathToFileURL(entry).href)
 
 const person = (subject) => ({
   accountId: subject,
-  claims: () => ({ sub: subject, name: subject, email: `${subject}@agency.test`, email_verified: true }),
+  claims: () => ({
+    sub: subject,
+    name: subject,
+    email: subject.includes('@') ? subject : `${subject}@agency.test`,
+    email_verified: !subject.startsWith('unverified'),
+  }),
 })
 
 const provider = new Provider(issuer, {

@@ -13,7 +13,7 @@ from tenants.rights.exporting import folder
 from tests.conftest import TestAgency
 from tests.media.files import picture
 
-PREFIXES = ("wsp", "acc", "pst", "pub", "ast", "asv", "cns", "key", "opr", "evt", "mem", "rol", "inv", "shl", "app", "grt")
+PREFIXES = ("wsp", "acc", "pst", "pub", "ast", "asv", "cns", "key", "opr", "evt", "mem", "rol", "inv", "shl", "app", "grt", "idp")
 
 
 @dataclass

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "templates"
 HOME = "/sessions"
+DONE = "/sign-on/done"
 """Where who has signed in goes who came from nowhere."""
 PATH_LENGTH_MAX = 2_000
 BASE_POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none';"

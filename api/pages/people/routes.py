@@ -46,10 +46,12 @@ def people() -> APIRouter:
     return APIRouter(include_in_schema=False, route_class=PageRoute)
 
 
-def error_page(request: Request, problem: Problem) -> Response:
-    """Tell a person what went wrong, in words of the catalogue for its code."""
+def error_page(request: Request, problem: Problem, *, once: bool = False) -> Response:
+    """Tell a person what went wrong, in words of the catalogue for its code. `once` is as `page` has it."""
     words = Words(choose_language(request))
     code = problem.code if words.find(f"errors.{problem.code}") else "other"
-    response = page(request, "error.html", status=problem.status, code=code, request_id=request.scope.get("request_id", ""))
+    response = page(
+        request, "error.html", status=problem.status, once=once, code=code, request_id=request.scope.get("request_id", "")
+    )
     response.headers.update(problem.headers)
     return response

@@ -7,7 +7,7 @@ from fastapi import Request, Response
 
 from api import signing_in
 from api.pages.people.forms import Form, again, read_form
-from api.pages.people.frame import HOME, go, own_path, page
+from api.pages.people.frame import DONE, HOME, go, own_path, page
 from api.pages.people.routes import people
 from api.signed_in import Waiting
 from core.db import Person
@@ -59,7 +59,7 @@ async def second_factor_by_form(request: Request, waiting: Waiting) -> Response:
         return again(
             request, TEMPLATE, problem, form, locale=waiting.locale, scripts="passkey" in ways, ways=ways, next=onward
         )  # fmt: skip
-    response = go(onward or HOME)
+    response = go(onward or (HOME if begun.bound is None else DONE))
     signing_in.give_session(request, response, begun)
     return response
 
