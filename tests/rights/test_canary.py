@@ -224,6 +224,11 @@ async def people(platform: Platform, net: Net, planter: Planter, agency: TestAge
         live = agency.sibling
         assert live is not None
         client.headers["Octavo-Agency"] = encode("agc", live.actor.agency_id)
+        wish = {"name": "Staff", "issuer": "https://id.agency.example", "client_id": "octavo", "domains": ["agency.example"]}
+        wish |= {"client_secret": net.plant("secret of a provider")}
+        provider = await planter.send(client, "create_identity_provider", wish, ("/client_secret",))
+        assert provider.status_code == 201, provider.text
+        net.keep(await client.get("/v1/identity-providers"))
         closed = await planter.send(client, "close_agency", {"password": second}, ("/password",))
         assert closed.status_code == 202, closed.text
         net.keep(await client.delete("/v1/agency/closure"))
