@@ -9,7 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from core.crypto import KeyRing
 from core.db import raw
-from core.errors import Conflict, Fault, InvalidInput, PermissionDenied
+from core.errors import Conflict, Fault, InvalidInput, Missing, PermissionDenied
 from core.ids import encode, new_id
 from core.wire import PREFIXES
 from networks.egress import UrlNotAllowed, check_url
@@ -82,12 +82,16 @@ async def create_provider(
 
 
 async def list_providers(session: AsyncSession, actor: Actor) -> Sequence[IdentityProvider]:
-    """The agency's providers, newest first."""
+    """The agency's providers, newest first; none for a caller that is bound to workspaces."""
+    if actor.workspace_ids is not None:
+        return []
     return (await session.exec(owned(IdentityProvider, actor).order_by(col(IdentityProvider.id).desc()))).all()
 
 
 async def find_provider(session: AsyncSession, actor: Actor, id: UUID) -> IdentityProvider:
-    """One of the agency's providers. Raises Missing."""
+    """One of the agency's providers. Raises Missing, for a caller that is bound to workspaces too."""
+    if actor.workspace_ids is not None:
+        raise Missing
     return await find(session, IdentityProvider, actor, id)
 
 
