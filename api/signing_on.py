@@ -64,8 +64,11 @@ async def begin(request: Request, agency_id: UUID, provider_id: UUID, onward: st
     limits: RateLimits = app.rate_limits
     limits.let_strangers(request.scope)
     limits.refuse(request.scope)  # each counts as a wrong key does: it makes us call the provider
-    async with app.database.connection(Tenant(agency_id)) as db:
-        known = await passage.find_known(db, app.ring, agency_id, provider_id)
+    try:
+        async with app.database.connection(Tenant(agency_id)) as db:
+            known = await passage.find_known(db, app.ring, agency_id, provider_id)
+    except SealBroken as error:
+        raise SignOnRefused("What the agency stored of its provider cannot be read. The provider must be set anew.") from error
     provider = await _provider(request, known)
     id, left = passage.leave(agency_id)
     away = openid.leave_for(provider, redirect_uri(app.settings.public_url, agency_id), left.state, left.nonce)

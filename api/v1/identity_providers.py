@@ -1,6 +1,6 @@
 """Identity providers of the agency, by which its members sign in; and signing in by one."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Request, Response
 
@@ -20,6 +20,7 @@ from tenants.sign_on.schemas import IdentityProviderCreate, IdentityProviderList
 
 router = v1("People")
 ONE = "/identity-providers/{identity_provider_id}"
+UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "The agency has no such provider"}}
 
 
 @router.post("/identity-providers", status_code=201, response_model=IdentityProviderRead, summary="Set an identity provider")
@@ -67,7 +68,9 @@ async def delete_identity_provider(
     return await idem.respond(None, entry, status=204)
 
 
-@router.post("/sign-ons", status_code=201, response_model=SignOnCreated, summary="Sign in by an identity provider")
+@router.post(
+    "/sign-ons", status_code=201, response_model=SignOnCreated, responses=UNKNOWN, summary="Sign in by an identity provider"
+)
 async def begin_sign_on(request: Request, response: Response, body: SignOnCreate) -> SignOnCreated:
     """Begin: send the person to `authorize_url` within ten minutes, in the browser that got this answer's cookie.
 

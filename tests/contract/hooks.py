@@ -26,6 +26,8 @@ DETAILS = frozenset({
     "Input should be a valid integer.",  # JSON Schema takes 1.0 for one; a client that sends it computes in floating point
     "A number is out of range.",  # of free JSON: an integer beyond 64 bits
     "A name of at least one visible character is wanted.",  # what is visible changes with Unicode
+    "The page asks for credentials and targets: give none.",  # one field by another
+    "This application cannot keep a secret.",  # by what is stored
     "One variant per account, for accounts of the post.",  # one field by another
     "No custom role of the agency can hold it.",
     "No custom role of the workspace can hold it.",  # as above: by the scope of the role
