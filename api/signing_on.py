@@ -11,7 +11,7 @@ from uuid import UUID
 from fastapi import Request
 
 from api.audited import IDENTITY_LINKED, from_where
-from api.pages.people.cookies import read_errand
+from api.pages.people.errands import CODE_LENGTH_MAX, ISSUER_LENGTH_MAX, read_errand, read_parameter
 from api.rate_limits import RateLimits
 from api.signed_in import place_of
 from core.clock import now
@@ -29,7 +29,7 @@ from tenants.sign_on.passage import Known, SignOnInvalid, SignOnRefused
 from tenants.sign_on.providers import redirect_uri
 
 ERRAND = "sign_on"
-STATE_LENGTH_MAX, CODE_LENGTH_MAX, ISSUER_LENGTH_MAX = 256, 4_096, 512
+STATE_LENGTH_MAX = 256
 Answer = TypeVar("Answer")
 
 
@@ -77,12 +77,6 @@ async def begin(request: Request, agency_id: UUID, provider_id: UUID, onward: st
     return Departure(away.url, left.browser, until, known.name)
 
 
-def _parameter(request: Request, name: str, length_max: int) -> str | None:
-    """One parameter of the answer; what comes twice or is too long counts as missing."""
-    values = request.query_params.getlist(name)
-    return values[0] if len(values) == 1 and len(values[0]) <= length_max and values[0].isprintable() else None
-
-
 async def finish(request: Request, agency_id: UUID) -> tuple[Begun, str | None]:
     """Sign in who came back to an agency's address. Returns the session, and the path to go on to.
 
@@ -92,7 +86,7 @@ async def finish(request: Request, agency_id: UUID) -> tuple[Begun, str | None]:
     limits: RateLimits = app.rate_limits
     limits.let_strangers(request.scope)
     try:
-        state = passage.read_passage(_parameter(request, "state", STATE_LENGTH_MAX))
+        state = passage.read_passage(read_parameter(request, "state", STATE_LENGTH_MAX))
         if state.agency_id != agency_id:
             raise SignOnInvalid
         async with app.database.connection(Tenant(agency_id)) as db:
@@ -118,10 +112,10 @@ async def finish(request: Request, agency_id: UUID) -> tuple[Begun, str | None]:
 async def _who(request: Request, back: passage.Back) -> openid.Claims:
     """Ask the provider who came. No transaction is open."""
     app = request.app.state
-    code = _parameter(request, "code", CODE_LENGTH_MAX)
+    code = read_parameter(request, "code", CODE_LENGTH_MAX)
     provider = await _provider(request, back.provider)
     try:
-        openid.check_answer(provider, _parameter(request, "iss", ISSUER_LENGTH_MAX))
+        openid.check_answer(provider, read_parameter(request, "iss", ISSUER_LENGTH_MAX))
     except NetworkError as error:
         raise SignOnRefused(error.detail) from error
     if code is None or "error" in request.query_params:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from api.audited import CONNECT_CALLBACK, from_where
-from api.pages.people.cookies import read_errand
+from api.pages.people.errands import CODE_LENGTH_MAX, ISSUER_LENGTH_MAX, read_errand, read_parameter
 from api.pages.people.frame import go, page
 from core.clock import now
 from core.crypto import SealBroken
@@ -26,8 +26,6 @@ from tenants.posts import release
 router = APIRouter(include_in_schema=False)
 log = logging.getLogger("octavo.connect")
 ERRAND = "connect"
-CODE_LENGTH_MAX = 4_096
-ISSUER_LENGTH_MAX = 512
 HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 START_AGAIN = "start_again"
 REASONS = ("different_account", "access_denied", "network_unavailable", START_AGAIN)
@@ -38,13 +36,6 @@ def _failed(request: Request, status: int, reason: str = START_AGAIN) -> Respons
     return page(
         request, "connected.html", status=status, once=True, title="connected.failed", text=f"connected.{reason}", done=False
     )
-
-
-def _parameter(request: Request, name: str, length_max: int) -> str | None:
-    """One query parameter; one that is given twice, or is too long, or cannot be stored, counts as none."""
-    values = request.query_params.getlist(name)
-    plain = len(values) == 1 and len(values[0]) <= length_max and values[0].isprintable()
-    return values[0] if plain else None
 
 
 @router.get(CALLBACK_PATH + "{network}", name="connect_callback")
@@ -89,7 +80,7 @@ def _back(plan: Plan, state: str) -> Response:
 
 async def _redeem(request: Request, network: str) -> Redeemed:
     """Spend the state, in a transaction of its own."""
-    app, state = request.app.state, read_state(_parameter(request, "state", CODE_LENGTH_MAX))
+    app, state = request.app.state, read_state(read_parameter(request, "state", CODE_LENGTH_MAX))
     held = read_errand(request, ERRAND)
     link = None if held is None else digest_state(held)
     async with app.database.session(Tenant(state.agency_id)) as session:
@@ -98,10 +89,10 @@ async def _redeem(request: Request, network: str) -> Redeemed:
 
 async def _finish(request: Request, redeemed: Redeemed) -> str:
     """Ask the network and write the accounts. Returns the session's state."""
-    code = _parameter(request, "code", CODE_LENGTH_MAX)
+    code = read_parameter(request, "code", CODE_LENGTH_MAX)
     if code is None or "error" in request.query_params:
         raise Unprocessable("Access was not granted.", code="network_rejected", reason="access_denied")
-    issuer = _parameter(request, "iss", ISSUER_LENGTH_MAX)
+    issuer = read_parameter(request, "iss", ISSUER_LENGTH_MAX)
     connected = await returning.ask(redeemed, request.app.state.settings.public_url, code, issuer)
     return (await settle_by_person(request, redeemed.plan, connected)).row.state
 

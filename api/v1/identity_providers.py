@@ -6,7 +6,7 @@ from fastapi import Request, Response
 
 from api import signing_on
 from api.dependencies import DB, Idem, can
-from api.pages.people.cookies import set_errand
+from api.pages.people.errands import set_errand
 from api.pages.people.frame import own_path
 from api.routing import v1
 from api.signed_in import refuse_other_sites

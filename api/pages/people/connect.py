@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import Request, Response
 
 from api.inbound.connect import ERRAND, REASONS, settle_by_person
-from api.pages.people.cookies import set_errand
+from api.pages.people.errands import set_errand
 from api.pages.people.forms import Form, again, read_form, shaped
 from api.pages.people.frame import go, leave, page
 from api.pages.people.routes import people

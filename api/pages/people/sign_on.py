@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import Path, Request, Response
 
 from api import signing_on
-from api.pages.people.cookies import set_errand
+from api.pages.people.errands import set_errand
 from api.pages.people.forms import again, read_form
 from api.pages.people.frame import DONE, go, leave, own_path, page
 from api.pages.people.routes import error_page, people

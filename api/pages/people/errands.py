@@ -1,10 +1,12 @@
-"""Cookies that last for one errand: they bind what comes back from another site to the browser that left for there."""
+"""Errands at another site: the cookie that binds what comes back to the browser that left, and what the answer says."""
 
 from fastapi import Request, Response
 
 from api.signed_in import is_plain
 
 ERRAND_S = 600
+CODE_LENGTH_MAX = 4_096
+ISSUER_LENGTH_MAX = 512
 
 
 def _name(request: Request, name: str) -> str:
@@ -27,3 +29,10 @@ def set_errand(request: Request, response: Response, name: str, text: str) -> No
         httponly=True,
         samesite="lax",
     )
+
+
+def read_parameter(request: Request, name: str, length_max: int) -> str | None:
+    """One query parameter of the answer; one that is given twice, or is too long, or cannot be stored, counts as none."""
+    values = request.query_params.getlist(name)
+    plain = len(values) == 1 and len(values[0]) <= length_max and values[0].isprintable()
+    return values[0] if plain else None
