@@ -302,16 +302,17 @@ class Apart:
         location: str | None = None, etag: int | None = None,
     ) -> Response:  # fmt: skip
         """Store the answer in `session`, beginning there if the route did not."""
-        if self._begun is None:
-            await self.begin(session)
-        assert self._begun is not None
-        return await self._begun.respond(model, entry, status=status, location=location, etag=etag)
+        return await (await self._begun_in(session)).respond(model, entry, status=status, location=location, etag=etag)
 
     async def respond_secret_in(
         self, session: AsyncSession, model: BaseModel, entry: Entry, *, status: int, location: str, shown_once: str
     ) -> Response:  # fmt: skip
         """Answer with a field that is shown once, as `Idempotency.respond_secret` does."""
+        begun = await self._begun_in(session)
+        return await begun.respond_secret(model, entry, status=status, location=location, shown_once=shown_once)
+
+    async def _begun_in(self, session: AsyncSession) -> Idempotency:
         if self._begun is None:
             await self.begin(session)
         assert self._begun is not None
-        return await self._begun.respond_secret(model, entry, status=status, location=location, shown_once=shown_once)
+        return self._begun

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "templates"
 HOME = "/sessions"
-DONE = "/sign-on/done"
 """Where who has signed in goes who came from nowhere."""
+DONE = "/sign-on/done"
+"""The same for who has signed in through an agency, whose session opens no page of the person's own."""
 PATH_LENGTH_MAX = 2_000
 BASE_POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none';"
 MINUTE = "%Y-%m-%d %H:%M UTC"

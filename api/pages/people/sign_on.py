@@ -11,7 +11,7 @@ from api.pages.people.errands import set_errand
 from api.pages.people.forms import again, read_form
 from api.pages.people.frame import DONE, go, leave, own_path, page
 from api.pages.people.routes import error_page, people
-from api.signed_in import SignedEvenBound, named
+from api.signed_in import SignedEvenBound, decoded
 from api.signing_in import give_session
 from core.db import Tenant
 from core.errors import Fault, InvalidInput, Missing, Problem
@@ -37,10 +37,8 @@ async def choose_agency_by_form(request: Request) -> Response:
     """Lead to the page of an agency."""
     form = await read_form(request)
     try:
-        agency_id = named("agency", form.get("agency").strip())
+        agency_id = decoded("agency", form.get("agency").strip())
     except Missing:
-        agency_id = None
-    if agency_id is None:
         fault = Fault("/agency", "validation_failed", "It is not right yet.")
         return again(request, ASK, InvalidInput(faults=[fault]), form)
     return go(PAGE + encode("agc", agency_id))
@@ -91,9 +89,7 @@ async def _providers(request: Request, agency_id: UUID) -> list[tuple[str, str]]
 async def leave_by_form(agency_id: Agency, request: Request) -> Response:
     """Lead the person to the provider."""
     form = await read_form(request)
-    provider_id = named("identity_provider", form.get("provider"))
-    if provider_id is None:
-        raise Missing
+    provider_id = decoded("identity_provider", form.get("provider"))
     away = await signing_on.begin(request, agency_id, provider_id, own_path(form.get("next")))
     response = leave(request, away.url, away.name)
     set_errand(request, response, signing_on.ERRAND, away.browser)
