@@ -11,6 +11,7 @@ from core.errors import TemporarilyUnavailable
 from core.ids import encode, new_id
 from core.store import NotStoredError
 from tests.conftest import Platform, TestAgency
+from tests.events import told
 from tests.flows.test_publishing import connect, read, schedule
 from workers.duties import run_batch
 
@@ -141,7 +142,7 @@ async def test_a_sheet_becomes_an_operation_that_tells_about_each_row(
         assert (done["result"]["succeeded"], done["result"]["failed"]) == (2, 4)
         post = (await client.get(f"{base(agency)}/posts/{found['a']['post_id']}")).json()
         assert (post["text"], post["state"]) == ("=1+1", "scheduled")
-        events = (await client.get("/v1/events", params={"type": "operation.completed"})).json()["data"]
+        events = await told(client, "operation.completed")
         assert [(event["subject"], event["data"]["succeeded"]) for event in events] == [(done["id"], 2)]
         # Somebody else finds no operation there
         assert (await stranger.get(path)).status_code == 404
@@ -224,7 +225,7 @@ async def test_an_operation_goes_on_after_a_crash_and_a_second_delivery_repeats_
         done = (await client.get(path)).json()
         assert (done["state"], done["result"]["succeeded"], await how_many(client, agency)) == ("succeeded", 23, 23)
         assert [row["row"] for row in done["result"]["rows"]] == list(range(2, 25))
-        assert len((await client.get("/v1/events", params={"type": "operation.completed"})).json()["data"]) == 1
+        assert len(await told(client, "operation.completed")) == 1
 
 
 async def test_an_operation_waits_for_the_store_and_fails_when_its_bytes_are_gone(
@@ -272,19 +273,17 @@ async def test_what_turns_bad_overnight_is_told_once(platform: Platform, agency:
         post = await schedule(client, base(agency).rpartition("/")[2], accounts, schedule=LATER)
         fine = await schedule(client, base(agency).rpartition("/")[2], accounts[:1], schedule=LATER, text="Something else entirely")
 
-        async def night() -> list[dict[str, Any]]:
+        async def night(at_least: int = 1) -> list[dict[str, Any]]:
             await platform.let_pass(86_400)
             await platform.work("findings")
-            page = await client.get("/v1/events", params={"type": "post.findings_changed"})
-            events: list[dict[str, Any]] = page.json()["data"]
-            return events
+            return await told(client, "post.findings_changed", at_least=at_least)
 
         first = await night()
         assert [event["subject"] for event in first] == [post["id"]]  # one text at one network twice
         assert await night() == first
         # When an account is paused, its post turns bad, and that is told, once
         await client.post(f"{base(agency)}/accounts/{accounts[1]}/pause")
-        second = await night()
+        second = await night(2)
         assert [event["subject"] for event in second[1:]] == [post["id"]]
         paused = next(one for one in second[1]["data"]["findings"] if one["code"] == "account_paused")
         assert (paused["account_id"], paused["severity"]) == (accounts[1], "warning")
@@ -295,7 +294,7 @@ async def test_what_turns_bad_overnight_is_told_once(platform: Platform, agency:
         await client.post(f"{base(agency)}/accounts/{accounts[1]}/resume")
         assert await night() == second
         await client.post(f"{base(agency)}/accounts/{accounts[1]}/pause")
-        assert len(await night()) == 3
+        assert len(await night(3)) == 3
         assert fine["id"] not in {event["subject"] for event in await night()}
         assert (await stranger.get("/v1/events", params={"type": "post.findings_changed"})).json()["data"] == []
 

@@ -7,6 +7,7 @@ import httpx2
 import pytest
 
 from tests.conftest import Platform, TestAgency
+from tests.events import told
 
 SETTLED_S = 45
 """Longer than the sandbox's call deadline and settle time together."""
@@ -244,6 +245,7 @@ async def test_events_tell_the_story_in_order(platform: Platform, agency: TestAg
     async with platform.client(agency.key) as client:
         await schedule(client, workspace, [await connect(client, workspace, "always_ok")])
         await platform.work()
+        await told(client, "publication.published")
         seen: list[str] = []
         after = None
         while True:

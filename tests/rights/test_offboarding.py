@@ -15,6 +15,7 @@ from core.settings import Settings
 from tenants.rights import erasing
 from tenants.rights.closing import WORKSPACE_GRACE
 from tests.conftest import Platform, TestAgency
+from tests.events import told
 from tests.people.people import join, make_person, signed_in
 from tests.walls.things import Things, furnish
 from workers import offboarding
@@ -148,9 +149,8 @@ async def test_a_closing_that_breaks_off_goes_on_and_one_that_comes_twice_is_don
             await run_batch(context, "operation", claimed)
         operation = (await client.get(taken.headers["Location"])).json()
         assert (operation["state"], operation["result"]["disconnected"]) == ("succeeded", 1)
-        events = (await client.get("/v1/events", params={"type": "account.disconnected"})).json()["data"]
-        assert len(events) == 1
-        done = (await client.get("/v1/events", params={"type": "operation.completed"})).json()["data"]
+        assert len(await told(client, "account.disconnected")) == 1
+        done = await told(client, "operation.completed", at_least=2)
         assert [one["data"]["kind"] for one in done] == ["posts_import", "workspace_close"]
 
 

@@ -11,6 +11,7 @@ from core.db import Database, Tenant
 from core.ids import decode, encode, new_id
 from tenants.rights.exporting import folder
 from tests.conftest import TestAgency
+from tests.events import told
 from tests.media.files import picture
 
 PREFIXES = ("wsp", "acc", "pst", "pub", "ast", "asv", "cns", "key", "opr", "evt", "mem", "rol", "inv", "shl", "app", "grt", "idp")
@@ -51,7 +52,7 @@ async def furnish(client: httpx2.AsyncClient, workspace: str, account: str | Non
     sheet = f"text,account_ids\n{secret},{account}\n"
     operation = (await client.post(f"{base}/posts/import", content=sheet, headers={"Content-Type": "text/csv"})).json()
     link = (await client.post(f"{base}/share-links", json={"purpose": "post", "post_id": post["id"]})).json()["id"]
-    event = (await client.get("/v1/events")).json()["data"][-1]["id"]
+    event = (await told(client))[-1]["id"]
     cursor = (await client.get(f"{base}/posts", params={"limit": 1})).json()["next_cursor"]
     ids = {
         "wsp": workspace, "acc": account, "pst": post["id"], "pub": post["publications"][0]["id"], "ast": asset["id"],
