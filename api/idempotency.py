@@ -26,7 +26,7 @@ from api.audited import action_of, origin_of
 from api.body import WITHOUT_BODY
 from core.db import Row, raw
 from core.errors import Conflict, Malformed, Problem, Unprocessable
-from tenants.audit.entries import Entry, insertion, record, values
+from tenants.audit.entries import Entry, insertion, record, values, wake
 from tenants.idempotency.records import LIVING, LOCKED, LOOKED, UNLESS_KEPT, Record, check_written
 from tenants.permissions import Actor, Permission
 
@@ -214,6 +214,7 @@ class Idempotency:
             written = await self.db.execute(STORE, self.agency_id, *kept)
         else:
             written = await self.db.execute(STORE_RECORDED, self.agency_id, *kept, *values(*told))
+            await wake(self.db, self.agency_id)
         check_written(_count(written))
 
     async def items(self, path: str, bodies: Sequence[Any]) -> list[Item]:

@@ -5,6 +5,8 @@ it here. Content stands in it as a digest: the log is read with another permissi
 """
 
 import hashlib
+import time
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -60,11 +62,18 @@ COLUMNS = (
 KIND = "audit"
 """The duty that seals an agency's entries; its subject is the agency."""
 WAKE = """
-update duties set due_at = now() + interval '2 seconds' where (agency_id, kind, subject_id) in (
-  select agency_id, kind, subject_id from duties where agency_id = $1 and kind = 'audit' and subject_id = $1
-    and state = 'waiting' and due_at > now() + interval '10 seconds' for update skip locked)"""
-"""Bring the sealing near when it is far: the first write of a burst moves the row, the others look. Whoever meets another that is
-moving it goes on: waiting could end in a circle, and should the other roll back, the entry is sealed some minutes later."""
+update duties set due_at = now() + interval '2 seconds' where ctid = (
+  select ctid from duties where agency_id = $1 and kind = 'audit' and subject_id = $1
+    and state = 'waiting' and due_at > now() + interval '10 seconds' for update skip locked)
+"""
+"""Bring the sealing near when it is far. Whoever meets another that is moving it goes on: waiting could end in a circle, and should
+the other roll back, the entry is sealed some minutes later. The place of the locked row, and not its key, stands for it: by the key
+the planner may join all duties of the agency."""
+NEAR_S = 10.0
+"""So long after it was brought near the sealing comes by itself (`workers.audit.CALM`): the next writes need not look."""
+NEAR_MAX = 10_000
+"""Agencies of which a process remembers that; some hundred kilobytes."""
+_near: OrderedDict[UUID, float] = OrderedDict()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +122,9 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def insertion(first: int) -> str:
-    """Write the insert of an entry and the waking of its duty as parts of a WITH: $1 the agency, the others from `first` on."""
+    """Write the insert of an entry as a part of a WITH: $1 the agency, the others from `first` on. `wake` comes after it."""
     places = (f"${first + place}" + ("::text::jsonb" if name in {"before", "after"} else "") for place, name in enumerate(COLUMNS))
-    return f"""recorded as (insert into audit_entries (agency_id, {", ".join(COLUMNS)}) values ($1, {", ".join(places)})),
-woken as ({WAKE})"""
+    return f"recorded as (insert into audit_entries (agency_id, {', '.join(COLUMNS)}) values ($1, {', '.join(places)}))"
 
 
 RECORD = f"with {insertion(2)} select 1"
@@ -131,6 +139,19 @@ def values(action: str, origin: Origin, entry: Entry) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
+async def wake(db: Statements, agency_id: UUID) -> None:
+    """Let an entry of this transaction be sealed within seconds. Its lock is the last that a transaction takes."""
+    moment = time.monotonic()
+    if _near.get(agency_id, 0.0) > moment:
+        return
+    await db.execute(WAKE, agency_id)
+    _near[agency_id] = moment + NEAR_S
+    _near.move_to_end(agency_id)
+    if len(_near) > NEAR_MAX:
+        _near.popitem(last=False)
+
+
 async def record(db: Statements, agency_id: UUID, action: str, origin: Origin, entry: Entry) -> None:
     """Write one entry in the transaction of the change that it tells."""
     await db.execute(RECORD, agency_id, *values(action, origin, entry))
+    await wake(db, agency_id)

@@ -13,6 +13,7 @@ from core.duties import CHANNEL, NOTIFY
 from core.errors import Conflict, Fault, InvalidInput, PreconditionFailed
 from core.ids import new_id
 from networks.base import Network
+from tenants.audit.entries import wake
 from tenants.events.service import emit
 from tenants.idempotency.records import Record, check_written
 from tenants.media.service import resolve
@@ -175,6 +176,8 @@ async def store_post(
     if kept is None:
         raise Conflict(code="external_ref_exists")
     check_written(kept)
+    if told:
+        await wake(db, actor.agency_id)
     if row["due_at"] is not None and row["due_at"] <= row["created_at"]:
         await db.execute(NOTIFY, CHANNEL, KIND)
 

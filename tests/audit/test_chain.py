@@ -145,7 +145,11 @@ async def test_a_sealing_that_is_run_twice_or_by_two_at_once_seals_once(platform
         assert await db.fetchval("select state = 'waiting' and due_at > now() from duties where kind = 'audit'")
 
 
-async def test_a_write_brings_a_sealing_near_that_is_far(platform: Platform, agency: TestAgency) -> None:
+@pytest.mark.parametrize(("near_s", "again"), [(0.0, True), (entries.NEAR_S, False)])
+async def test_a_write_brings_a_sealing_near_that_is_far_and_the_next_ones_rely_on_it(
+    platform: Platform, agency: TestAgency, monkeypatch: pytest.MonkeyPatch, near_s: float, again: bool
+) -> None:
+    monkeypatch.setattr(entries, "NEAR_S", near_s)
     far = "update duties set due_at = now() + interval '5 minutes' where kind = 'audit'"
     due = "select due_at < now() + interval '3 seconds' from duties where kind = 'audit'"
     async with platform.client(agency.key) as client:
@@ -154,6 +158,10 @@ async def test_a_write_brings_a_sealing_near_that_is_far(platform: Platform, age
         await write(client, 1)
         async with platform.context.database.connection(agency.tenant) as db:
             assert await db.fetchval(due)
+            await db.execute(far)
+        await write(client, 1)
+        async with platform.context.database.connection(agency.tenant) as db:
+            assert await db.fetchval(due) is again
 
 
 QUIET = """
