@@ -4,7 +4,7 @@ The roles are those of product.md, section 3: a member has one role in the agenc
 to. docs/permissions.md is written from here and from the document of the API (`make openapi`); a test holds it current.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from uuid import UUID
@@ -197,9 +197,39 @@ def granted(role: Role) -> frozenset[Permission]:
     return existing(AGENCY_ROLES[role] if isinstance(role, AgencyRole) else WORKSPACE_ROLES[role])
 
 
-def lost(before: Role, after: Role) -> frozenset[Permission]:
-    """What a member can no more, and a key that it made neither. What only owners in person may, no key could."""
-    return granted(before) - granted(after) - OF_THE_OWNER
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a key holds, or what its maker can give to one: scopes, the same in each of these workspaces (None: all)."""
+
+    scopes: frozenset[Permission]
+    workspace_ids: tuple[UUID, ...] | None
+
+
+def shared(key: Holding, maker: Holding) -> Holding:
+    """Narrow what a key holds, or shall hold, to its maker. Pure."""
+    if key.workspace_ids is None or maker.workspace_ids is None:
+        within = maker.workspace_ids if key.workspace_ids is None else key.workspace_ids
+    else:
+        within = tuple(id for id in key.workspace_ids if id in maker.workspace_ids)
+    return Holding(key.scopes & maker.scopes & KEY_MAY, within)
+
+
+def holding_for(
+    role: AgencyRole | CustomRole, rooms: Mapping[UUID, WorkspaceRole | CustomRole], wanted: Sequence[UUID] | None
+) -> Holding:  # fmt: skip
+    """What a member can give to a key for the workspaces that are `wanted` (None: all that it reaches). Pure.
+
+    A key holds the same everywhere, so it is what the member may in every one of those that it reaches: less where it is less in
+    one of them, and never more.
+    """
+    everywhere = granted(role)
+    reaches_all = role in REACH_ALL or isinstance(role, CustomRole)
+    if reaches_all:
+        within = None if wanted is None else tuple(wanted)
+    else:
+        within = tuple(room for room in rooms if wanted is None or room in wanted)
+    held = [everywhere | granted(rooms[room]) if room in rooms else everywhere for room in within or ()]
+    return Holding(frozenset.intersection(*held) if held else everywhere, within)
 
 
 @dataclass(frozen=True, slots=True)

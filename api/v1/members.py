@@ -39,14 +39,15 @@ async def get_member(member_id: MemberId, db: DB, actor: Annotated[Actor, can(Pe
 async def update_member(
     member_id: MemberId, db: DB, actor: Annotated[Actor, can(Permission.MEMBER_MANAGE)], idem: Idem, body: MemberUpdate
 ) -> Response:  # fmt: skip
-    """Give a member another role in the agency. It holds from this answer on.
+    """Give a member another role in the agency. It holds from this answer on, for the keys too that the member made.
 
     Nobody gives or takes a role that holds more than himself; owners are made and unmade by owners in person; the last one stays.
     """
     if body.role is None:
         return await idem.respond(await membership.get_member(raw(db), actor, member_id), None)
-    before, after = await membership.change_role(raw(db), actor, member_id, body.role, now())
-    return await idem.respond(after, Entry("member", member_id, None, {"role": before}, pick("member", after)))
+    before, after, keys = await membership.change_role(raw(db), actor, member_id, body.role, now())
+    entry = Entry("member", member_id, None, {"role": before}, pick("member", after) | keys.told())
+    return await idem.respond(after, entry)
 
 
 @router.delete("/members/{member_id}", status_code=204, summary="Remove a member")
@@ -54,8 +55,8 @@ async def remove_member(
     member_id: MemberId, db: DB, actor: Annotated[Actor, can(Permission.MEMBER_MANAGE)], idem: Idem
 ) -> Response:  # fmt: skip
     """End a membership: its roles, its way in, and every key that it made, from this answer on."""
-    role = await membership.end_membership(raw(db), actor, member_id, now())
-    return await idem.respond(None, Entry("member", member_id, None, before={"role": role}), status=204)
+    role, keys = await membership.end_membership(raw(db), actor, member_id, now())
+    return await idem.respond(None, Entry("member", member_id, None, {"role": role}, keys.told() or None), status=204)
 
 
 @router.put(ROOM, response_model=RoomRole, summary="Give a member a role in a workspace")
@@ -63,19 +64,19 @@ async def assign_member(
     workspace_id: WorkspaceId, member_id: MemberId, db: DB, actor: Annotated[Actor, can(Permission.MEMBER_ASSIGN)], idem: Idem,
     body: RoomUpdate,
 ) -> Response:  # fmt: skip
-    """Add a member to a workspace, or give it another role there.
+    """Add a member to a workspace, or give it another role there. It holds for the keys too that the member made.
 
     A caller that reaches certain workspaces alone changes the roles of those who are in them.
     """
-    before, after = await membership.assign(raw(db), actor, workspace_id, member_id, body.role, now())
+    before, after, keys = await membership.assign(raw(db), actor, workspace_id, member_id, body.role, now())
     told = None if before is None else {"role": before}
-    return await idem.respond(after, Entry("member", member_id, workspace_id, told, pick("member", after)))
+    return await idem.respond(after, Entry("member", member_id, workspace_id, told, pick("member", after) | keys.told()))
 
 
 @router.delete(ROOM, status_code=204, summary="Take a member out of a workspace")
 async def unassign_member(
     workspace_id: WorkspaceId, member_id: MemberId, db: DB, actor: Annotated[Actor, can(Permission.MEMBER_ASSIGN)], idem: Idem
 ) -> Response:  # fmt: skip
-    """End a member's role in a workspace, from this answer on."""
-    role = await membership.unassign(raw(db), actor, workspace_id, member_id)
-    return await idem.respond(None, Entry("member", member_id, workspace_id, before={"role": role}), status=204)
+    """End a member's role in a workspace, from this answer on, and what its keys could there by it."""
+    role, keys = await membership.unassign(raw(db), actor, workspace_id, member_id, now())
+    return await idem.respond(None, Entry("member", member_id, workspace_id, {"role": role}, keys.told() or None), status=204)

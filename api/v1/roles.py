@@ -57,10 +57,11 @@ async def update_role(
 ) -> Response:  # fmt: skip
     """Change what a role holds, for everybody who has it, from this answer on.
 
-    The caller holds what it was and what it becomes. When a role of the agency loses something, the keys end that its members made.
+    The caller holds what it was and what it becomes. When it loses something, the keys lose it too that its members made.
     """
-    before, after = await roles.update_role(raw(db), actor, role_id, body.name, body.permissions, now())
-    return await idem.respond(_read(after), Entry("role", role_id, None, pick("role", before), pick("role", after)))
+    before, after, keys = await roles.update_role(raw(db), actor, role_id, body.name, body.permissions, now())
+    entry = Entry("role", role_id, None, pick("role", before), pick("role", after) | keys.told())
+    return await idem.respond(_read(after), entry)
 
 
 @router.delete("/roles/{role_id}", status_code=204, summary="Take a role away")

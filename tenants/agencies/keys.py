@@ -21,7 +21,8 @@ from tenants.agencies.models import ApiKey
 from tenants.agencies.schemas import KEY_LIFETIME_DAYS_MAX, KeyCreate
 from tenants.idempotency.records import LIVING, LOCKED, LOOKED
 from tenants.owned import find, owned
-from tenants.permissions import KEY_MAY, Actor, Permission
+from tenants.people.made_keys import lock_maker
+from tenants.permissions import KEY_MAY, Actor, Holding, Permission, shared
 
 KIND = "oct"
 LAST_USED_STEP_S = 60
@@ -43,11 +44,6 @@ TOUCH = """
 update api_keys set last_used_at = now() where agency_id = $1 and id in (
   select id from api_keys where agency_id = $1 and id = $2 for no key update skip locked)
 """
-MAKER_MEMBER = (
-    "select null::timestamptz expires_at from members where agency_id = $1 and id = $2 and state = 'active' for key share"
-)
-MAKER = "select expires_at from api_keys where agency_id = $1 and id = $2 and revoked_at is null for key share"
-"""Waits for a revocation that is under way, and then sees it: no key is made by one that is ending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,25 +113,27 @@ def _permissions(scopes: tuple[str, ...]) -> frozenset[Permission]:
 
 async def create_key(session: AsyncSession, actor: Actor, wish: KeyCreate, now: datetime) -> tuple[ApiKey, str]:
     """Make a key within what its maker holds, of what a key can. Returns the row and the key's text, which is stored nowhere."""
-    scopes = KEY_MAY.intersection(wish.scopes)
-    lacking = sorted(scope.value for scope in scopes or wish.scopes if scope not in actor.permissions & KEY_MAY)
+    wanted = None if wish.workspace_ids is None else tuple(dict.fromkeys(wish.workspace_ids))
+    maker = await lock_maker(raw(session), actor, wanted)
+    if maker is None:
+        raise Unauthenticated
+    holding, ends_at = maker
+    if Permission.KEY_MANAGE not in holding.scopes:
+        raise PermissionDenied("The maker may make keys no more.", required_permission=Permission.KEY_MANAGE.value)
+    wished = Holding(KEY_MAY.intersection(wish.scopes), wanted)
+    held = shared(wished, holding)
+    lacking = sorted(scope.value for scope in wished.scopes or wish.scopes if scope not in held.scopes)
     if lacking:
         raise PermissionDenied(f"A key cannot hold what its maker lacks: {', '.join(lacking)}.")
     if wish.expires_at is not None and wish.expires_at <= now:
         raise InvalidInput(faults=[Fault("/expires_at", "in_the_past", "The expiry lies in the past.")])
     if wish.expires_at is not None and wish.expires_at > now + timedelta(days=KEY_LIFETIME_DAYS_MAX):
         raise InvalidInput(faults=[Fault("/expires_at", "too_far_ahead", f"At most {KEY_LIFETIME_DAYS_MAX} days.")])
-    maker = await raw(session).fetchrow(MAKER if actor.member_id is None else MAKER_MEMBER, actor.agency_id, actor.id)
-    if maker is None:
-        raise Unauthenticated
-    ends = [moment for moment in (wish.expires_at, maker["expires_at"]) if moment is not None]
-    wanted = None if wish.workspace_ids is None else tuple(dict.fromkeys(wish.workspace_ids))
-    if wanted is None:
-        wanted = actor.workspace_ids
-    else:
-        for position, workspace_id in enumerate(wanted):
-            if not await _has_workspace(session, actor, workspace_id):
-                raise InvalidInput(faults=[Fault(f"/workspace_ids/{position}", "not_found", "There is no such workspace.")])
+    ends = [moment for moment in (wish.expires_at, ends_at) if moment is not None]
+    within = held.workspace_ids
+    for position, workspace_id in enumerate(wanted or ()):
+        if workspace_id not in (within or ()) or not await _has_workspace(session, actor, workspace_id):
+            raise InvalidInput(faults=[Fault(f"/workspace_ids/{position}", "not_found", "There is no such workspace.")])
     text = write_key(actor.agency_id, livemode=actor.livemode)
     row = ApiKey(
         agency_id=actor.agency_id,
@@ -143,8 +141,8 @@ async def create_key(session: AsyncSession, actor: Actor, wish: KeyCreate, now: 
         name=wish.name,
         hash=hash_key(text),
         hint=text[-HINT_LENGTH:],
-        scopes=sorted(scope.value for scope in scopes),
-        workspace_ids=None if wanted is None else list(wanted),
+        scopes=sorted(held.scopes),
+        workspace_ids=None if within is None else list(within),
         created_by=actor.key_id,
         created_by_member=actor.member_id,
         expires_at=min(ends, default=None),

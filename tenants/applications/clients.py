@@ -17,7 +17,8 @@ FORMER_LIVES = timedelta(days=1)
 MANAGERS = ", ".join(f"'{role}'" for role, held in AGENCY_ROLES.items() if Permission.APPLICATION_MANAGE in held)
 LIVES = f"""(s.expires_at is null or s.expires_at > now())
   and (s.created_by is null or exists (select from api_keys y where y.agency_id = s.agency_id and y.id = s.created_by
-    and y.revoked_at is null and (y.expires_at is null or y.expires_at > now())))
+    and y.revoked_at is null and (y.expires_at is null or y.expires_at > now())
+    and y.workspace_ids is null and '{Permission.APPLICATION_MANAGE.value}' = any (y.scopes)))
   and (s.created_by_member is null or exists (select from members z where z.agency_id = s.agency_id and z.id = s.created_by_member
     and z.state = 'active' and (z.role in ({MANAGERS}) or exists (select from roles x where x.agency_id = z.agency_id
       and x.id = z.custom_role_id and '{Permission.APPLICATION_MANAGE.value}' = any (x.permissions)))))"""

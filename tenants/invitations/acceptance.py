@@ -12,8 +12,8 @@ from core.wire import PREFIXES
 from tenants.invitations.service import FIELDS, read_grant
 from tenants.invitations.standing import Grant, require_grantable, standing_of
 from tenants.invitations.tokens import InvitationInvalid, PresentedInvitation
+from tenants.people.held import stored
 from tenants.people.members import ADD_PASSWORD, ADD_USER, FIND_USER
-from tenants.people.roles import stored
 
 FIND = f"""
 select {FIELDS}, (select a.name from agencies a where a.id = $1) agency_name,

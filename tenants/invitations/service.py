@@ -14,8 +14,9 @@ from tenants.invitations.schemas import InvitationCreate, InvitationRead, Invite
 from tenants.invitations.standing import Grant, require_grantable, standing_of
 from tenants.invitations.tokens import write_token
 from tenants.mail.service import Wish, send_mail
+from tenants.people.held import custom_roles, named
 from tenants.people.membership import WORKSPACE
-from tenants.people.roles import custom_roles, named, wanted_role
+from tenants.people.roles import wanted_role
 from tenants.people.schemas import RoomRole
 from tenants.permissions import Actor, AgencyRole, CustomRole, WorkspaceRole, sees
 

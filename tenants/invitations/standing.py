@@ -7,7 +7,7 @@ from uuid import UUID
 
 from core.db import Bare
 from core.errors import PermissionDenied
-from tenants.people.members import ROOMS, roles_of
+from tenants.people.held import ROOMS, roles_of
 from tenants.permissions import Actor, AgencyRole, CustomRole, Permission, WorkspaceRole, actor_of_member, granted
 
 KEY = """

@@ -9,8 +9,8 @@ from uuid import UUID
 from core.db import Bare, Row, Tenant, restamp, stamp_agency, stamp_login, stamp_person
 from core.errors import Malformed, Missing, PermissionDenied, Unauthenticated
 from core.ids import new_id
+from tenants.people.held import ROOMS, role_name, roles_of
 from tenants.people.passwords import Passwords, require_good
-from tenants.people.roles import custom_roles, role_name
 from tenants.people.schemas import EMAIL_LENGTH_MAX, MemberRead, RoomRole
 from tenants.people.sessions import Bound, SignedIn
 from tenants.permissions import Actor, AgencyRole, CustomRole, Permission, WorkspaceRole, actor_of_member, granted
@@ -19,11 +19,6 @@ EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
 """Something at a name with a dot: whether mail arrives there, only mail tells."""
 MINE = "select agency_id, id, role from members where user_id = $1 and state = 'active' order by agency_id"
 NAME = "select id, name, livemode from agencies where id = $1"
-ROOMS = ",".join(
-    f"array(select w.{column} from workspace_members w where w.agency_id = $1 and w.member_id = m.id"
-    f" order by w.workspace_id) {name}"
-    for column, name in (("workspace_id", "rooms"), ("role", "room_roles"), ("custom_role_id", "room_role_ids"))
-)
 READ = f"""
 select m.id, m.user_id, u.name, u.email, m.role, m.custom_role_id, m.created_at, {ROOMS}
 from members m join users u on u.id = m.user_id where m.agency_id = $1 and m.id = $2
@@ -138,18 +133,6 @@ async def vouched(
     if not granted(role).union(*(granted(one) for one in rooms.values())) <= granted(setter):
         raise Unauthenticated
     return bool(row["second_factor"])
-
-
-async def roles_of(
-    db: Bare, agency_id: UUID, row: Row
-) -> tuple[AgencyRole | CustomRole, dict[UUID, WorkspaceRole | CustomRole]]:  # fmt: skip
-    """Read the roles of a member from the columns that hold them: in the agency, and in its workspaces."""
-    known = await custom_roles(db, agency_id, [row["custom_role_id"], *row["room_role_ids"]])
-    rooms = {
-        room: WorkspaceRole(role) if id is None else known[id]
-        for room, role, id in zip(row["rooms"], row["room_roles"], row["room_role_ids"], strict=True)
-    }
-    return (AgencyRole(row["role"]) if row["custom_role_id"] is None else known[row["custom_role_id"]]), rooms
 
 
 def member_of(row: Row, seen: tuple[UUID, ...] | None = None) -> MemberRead:

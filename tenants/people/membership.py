@@ -1,6 +1,6 @@
 """Who is in the agency and as what: listing, changing and ending memberships, and roles in workspaces.
 
-Nobody gives or takes what he lacks, the last owner stays, and the keys of a member end when it may no longer make them.
+Nobody gives or takes what he lacks, the last owner stays, and the keys of a member are narrowed with it and end with it.
 """
 
 from datetime import datetime
@@ -8,10 +8,12 @@ from uuid import UUID
 
 from core.db import Bare
 from core.errors import Conflict, Fault, InvalidInput, Missing, PermissionDenied
-from tenants.people.members import ROOMS, member_of, read_member
-from tenants.people.roles import END_KEYS, agency_role, named, stored, wanted_role, workspace_role
+from tenants.people.held import ROOMS, agency_role, named, stored, workspace_role
+from tenants.people.made_keys import Narrowed, narrow_keys
+from tenants.people.members import member_of, read_member
+from tenants.people.roles import wanted_role
 from tenants.people.schemas import MemberRead, RoomRole
-from tenants.permissions import Actor, AgencyRole, CustomRole, Permission, WorkspaceRole, granted, lost
+from tenants.permissions import Actor, AgencyRole, CustomRole, Permission, WorkspaceRole, granted
 
 WITHIN = """($3::uuid[] is null or exists (
   select from workspace_members b where b.agency_id = $1 and b.member_id = m.id and b.workspace_id = any ($3)))"""
@@ -93,21 +95,21 @@ def _keep_an_owner(owners: list[UUID], member_id: UUID) -> None:
 
 async def change_role(
     db: Bare, actor: Actor, member_id: UUID, wanted: AgencyRole | UUID, now: datetime
-) -> tuple[str, MemberRead]:  # fmt: skip
-    """Give a member another role in the agency, a built-in one or one of its own. Returns the one before.
+) -> tuple[str, MemberRead, Narrowed]:  # fmt: skip
+    """Give a member another role in the agency, a built-in one or one of its own. Returns the one before, and what became of keys.
 
     Raises Missing, InvalidInput (no such role), PermissionDenied, Conflict (last_owner).
     """
     await _find(db, actor, member_id)
-    owners, before = await _lock(db, actor, member_id)
+    # The role before its members, as who changes a role does
     role = await wanted_role(db, actor.agency_id, wanted, "agency", "/role") if isinstance(wanted, UUID) else wanted
+    owners, before = await _lock(db, actor, member_id)
     await _require_grantable(db, actor, before, role)
     if before is AgencyRole.OWNER and role is not AgencyRole.OWNER:
         _keep_an_owner(owners, member_id)
     await db.execute(ROLE, actor.agency_id, member_id, *stored(role))
-    if lost(before, role):
-        await db.execute(END_KEYS, actor.agency_id, [member_id], now)
-    return named(before), await get_member(db, actor, member_id)
+    narrowed = await narrow_keys(db, actor, [member_id], now)
+    return named(before), await get_member(db, actor, member_id), narrowed
 
 
 async def hand_over(db: Bare, actor: Actor, member_id: UUID) -> MemberRead:
@@ -136,8 +138,11 @@ async def _lock(db: Bare, actor: Actor, member_id: UUID) -> tuple[list[UUID], Ag
     return owners, await _find(db, actor, member_id, lock=True)
 
 
-async def end_membership(db: Bare, actor: Actor, member_id: UUID, now: datetime) -> str:
-    """End a membership with its roles and keys. It holds from the commit on. Returns the role. Raises as `change_role` does."""
+async def end_membership(db: Bare, actor: Actor, member_id: UUID, now: datetime) -> tuple[str, Narrowed]:
+    """End a membership with its roles and keys. It holds from the commit on. Returns the role and the keys.
+
+    Raises as `change_role` does.
+    """
     await _find(db, actor, member_id)
     owners, role = await _lock(db, actor, member_id)
     await _require_grantable(db, actor, role)
@@ -146,14 +151,16 @@ async def end_membership(db: Bare, actor: Actor, member_id: UUID, now: datetime)
     await db.execute(END, actor.agency_id, member_id)
     await db.execute(LEAVE, actor.agency_id, member_id)
     await db.execute(END_INVITATIONS, actor.agency_id, member_id, now)
-    await db.execute(END_KEYS, actor.agency_id, [member_id], now)
-    return named(role)
+    return named(role), await narrow_keys(db, actor, [member_id], now)
 
 
-async def _room(db: Bare, actor: Actor, workspace_id: UUID, member_id: UUID) -> WorkspaceRole | CustomRole | None:
+async def _require_workspace(db: Bare, actor: Actor, workspace_id: UUID) -> None:
     actor.see(workspace_id)
     if await db.fetchrow(WORKSPACE, actor.agency_id, workspace_id) is None:
         raise Missing
+
+
+async def _room(db: Bare, actor: Actor, workspace_id: UUID, member_id: UUID) -> WorkspaceRole | CustomRole | None:
     row = await db.fetchrow(ROOM, actor.agency_id, member_id, workspace_id)
     return None if row is None else await workspace_role(db, actor.agency_id, row["role"], row["custom_role_id"])
 
@@ -167,26 +174,31 @@ def _require_within(actor: Actor, *roles: WorkspaceRole | CustomRole) -> None:
 
 async def assign(
     db: Bare, actor: Actor, workspace_id: UUID, member_id: UUID, wanted: WorkspaceRole | UUID, now: datetime
-) -> tuple[str | None, RoomRole]:  # fmt: skip
-    """Give a member a role in a workspace, or another one. Returns the role before.
+) -> tuple[str | None, RoomRole, Narrowed]:  # fmt: skip
+    """Give a member a role in a workspace, or another one. Returns the role before, and what became of keys.
 
     Raises Missing, InvalidInput (no such role), PermissionDenied.
     """
+    await _require_workspace(db, actor, workspace_id)
+    await _find(db, actor, member_id)
+    role = await wanted_role(db, actor.agency_id, wanted, "workspace", "/role") if isinstance(wanted, UUID) else wanted
+    await _find(db, actor, member_id, lock=True)
     before = await _room(db, actor, workspace_id, member_id)
     if before is None and actor.workspace_ids is not None:
         raise Missing  # who is bound to workspaces knows those who are in them
-    await _find(db, actor, member_id)
-    role = await wanted_role(db, actor.agency_id, wanted, "workspace", "/role") if isinstance(wanted, UUID) else wanted
     _require_within(actor, role, *([before] if before else []))
     await db.execute(ADD_ROOM, actor.agency_id, member_id, workspace_id, *stored(role), now)
-    return (None if before is None else named(before)), RoomRole(workspace_id=workspace_id, role=named(role))
+    narrowed = await narrow_keys(db, actor, [member_id], now)
+    return (None if before is None else named(before)), RoomRole(workspace_id=workspace_id, role=named(role)), narrowed
 
 
-async def unassign(db: Bare, actor: Actor, workspace_id: UUID, member_id: UUID) -> str:
-    """Take a member out of a workspace. Returns the role that it had. Raises Missing, PermissionDenied."""
+async def unassign(db: Bare, actor: Actor, workspace_id: UUID, member_id: UUID, now: datetime) -> tuple[str, Narrowed]:
+    """Take a member out of a workspace. Returns the role that it had, and what became of keys. Raises Missing, PermissionDenied."""
+    await _require_workspace(db, actor, workspace_id)
+    await _find(db, actor, member_id, lock=True)
     before = await _room(db, actor, workspace_id, member_id)
     if before is None:
         raise Missing
     _require_within(actor, before)
     await db.execute(DROP_ROOM, actor.agency_id, member_id, workspace_id)
-    return named(before)
+    return named(before), await narrow_keys(db, actor, [member_id], now)

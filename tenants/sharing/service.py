@@ -33,7 +33,7 @@ from tenants.sharing.tokens import PresentedLink, write_token
 LIVING = """
 from share_links l where l.agency_id = $1 and l.hash = $2 and l.revoked_at is null and l.expires_at > now() and (
   exists (select from api_keys k where k.agency_id = l.agency_id and k.id = l.created_by and k.revoked_at is null
-    and (k.expires_at is null or k.expires_at > now()))
+    and (k.expires_at is null or k.expires_at > now()) and (k.workspace_ids is null or l.workspace_id = any (k.workspace_ids)))
   or exists (select from members m where m.agency_id = l.agency_id and m.id = l.created_by_member and m.state = 'active'
     and (m.role in ('owner', 'admin') or exists (select from workspace_members w
       where w.agency_id = l.agency_id and w.member_id = m.id and w.workspace_id = l.workspace_id))))

@@ -11,7 +11,8 @@ from core.errors import Malformed, Missing, PermissionDenied, Unauthenticated
 from core.ids import new_id
 from tenants.accounts.redirects import State, digest_state, read_state, write_state
 from tenants.accounts.sealing import open_vault
-from tenants.people.members import ROOMS, roles_of, vouched
+from tenants.people.held import ROOMS, roles_of
+from tenants.people.members import vouched
 from tenants.people.sessions import Bound
 from tenants.sign_on.providers import SECRET
 

@@ -10,10 +10,10 @@ from fastapi import FastAPI
 from core.clock import now
 from core.db import Database, Person, stamp_login, stamp_person
 from core.ids import decode, encode, new_id
+from tenants.people.held import stored
 from tenants.people.members import ADD_MEMBER, ADD_PASSWORD, ADD_USER
 from tenants.people.membership import ADD_ROOM, ROLE
 from tenants.people.passwords import Passwords
-from tenants.people.roles import stored
 from tenants.people.sessions import begin_session
 from tenants.permissions import CustomRole
 from tests.conftest import TestAgency

@@ -92,18 +92,6 @@ async def test_a_change_of_a_role_holds_at_once_and_is_told_with_before_and_afte
     assert [entry[when]["permissions"] for when in ("before", "after")] == [["workspace:read"], ["post:read", "workspace:read"]]
 
 
-async def test_keys_end_when_the_role_of_their_maker_loses_something(cast: Cast) -> None:
-    ada, ben = await cast.add("ada", "owner"), await cast.add("ben", "member")
-    role = await make(ada.client, OFFICE)
-    await ada.client.patch(f"/v1/members/{ben.id}", json={"role": role})
-    key = (await ben.client.post("/v1/api-keys", json={"name": "his", "scopes": ["agency:read", "key:read"]})).json()["key"]
-    async with client_of(cast.app, key) as client:
-        await ada.client.patch(f"/v1/roles/{role}", json={"permissions": [*OFFICE["permissions"], "audit:read"], "name": "Bureau"})
-        assert (await client.get("/v1/me")).status_code == 200
-        await ada.client.patch(f"/v1/roles/{role}", json={"permissions": ["key:manage"]})
-        assert (await client.get("/v1/me")).status_code == 401
-
-
 async def test_nobody_makes_changes_gives_or_takes_away_a_role_beyond_his_own_rights(
     cast: Cast, app: FastAPI, database: Database
 ) -> None:
