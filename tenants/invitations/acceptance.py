@@ -17,7 +17,8 @@ from tenants.people.members import ADD_PASSWORD, ADD_USER, FIND_USER
 
 FIND = f"""
 select {FIELDS}, (select a.name from agencies a where a.id = $1) agency_name,
-  (select a.livemode from agencies a where a.id = $1) livemode
+  (select a.livemode from agencies a where a.id = $1) livemode,
+  (select a.second_factor_required from agencies a where a.id = $1) second_factor_required
 from invitations where agency_id = $1 and hash = $2 and state = 'pending' and expires_at > $3
 """
 ROLE_NAME = "select name from roles where agency_id = $1 and id = $2"

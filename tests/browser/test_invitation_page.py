@@ -18,7 +18,7 @@ pytestmark = [needs_chromium, pytest.mark.real]
 
 @VIEWS
 async def test_the_pages_of_an_invitation_are_good(
-    platform: Platform, chromium: Browser, view: View, agency: TestAgency, settings: Settings
+    platform: Platform, chromium: Browser, view: View, agency: TestAgency, settings: Settings, database: Database
 ) -> None:
     async with platform.client(agency.key) as client, opened(chromium, view) as page:
         assert (await invite(client, delivery="email", role="admin")).status_code == 201
@@ -40,6 +40,12 @@ async def test_the_pages_of_an_invitation_are_good(
         await require_good(page, "invitation-wrong-person", view)
         await page.goto(f"{platform.url}/invitations/{token_of(await invite(client, delivery='link'))}")
         await require_good(page, "invitation-signed-in", view)
+        async with database.connection(agency.tenant) as db:
+            await db.execute("update agencies set second_factor_required = true where id = $1", agency.actor.agency_id)
+        await page.locator("main button").click()
+        await require_good(page, "invitation-done-factor", view)
+        await page.locator("main a.button").click()
+        assert page.url == f"{platform.url}/security"
         await page.goto(url)
         await require_good(page, "invitation-used", view)
 

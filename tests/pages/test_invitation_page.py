@@ -3,10 +3,12 @@
 import httpx2
 
 from core.settings import Settings
-from tests.conftest import TestAgency, client_of
+from tests.conftest import Platform, TestAgency, client_of
 from tests.people.cast import Cast
 from tests.people.conftest import cast
-from tests.people.inviting import GUEST, OTHER, guest, invite, token_of
+from tests.people.credentials import add_app
+from tests.people.inviting import GUEST, OTHER, guest, invite, mailed, token_of
+from tests.people.people import browser
 
 __all__ = ["cast"]
 
@@ -65,3 +67,24 @@ async def test_an_inviter_who_may_no_more_is_told_on_the_page(cast: Cast) -> Non
     async with client_of(cast.app, None) as nobody:
         for bad in ("x", token[:-1] + ("0" if token[-1] != "0" else "1"), "%00", "ä"):
             assert (await _page(nobody, bad)).status_code == 404
+
+
+async def test_who_has_no_second_factor_and_needs_one_is_led_to_where_it_is_added(
+    cast: Cast, platform: Platform, settings: Settings
+) -> None:
+    ada, ben, eve = await cast.add("ada", "owner"), await guest(cast), await guest(cast, "eve@second.example")
+    assert (await invite(ada.client, "dan@second.example", delivery="email")).status_code == 201
+    third = await mailed(platform, settings)
+    await add_app(eve)
+    first, second = [token_of(await invite(ada.client, email)) for email in (GUEST, "eve@second.example")]
+    await add_app(ada.client)
+    assert (await ada.client.patch("/v1/agency", json={"second_factor_required": True})).status_code == 200
+    done = await ben.post(f"/invitations/{first}", data={})
+    assert (done.status_code, 'href="/security"' in done.text, 'href="/sessions">Go on' in done.text) == (200, True, False)
+    assert (await ben.get("/security")).status_code == 200
+    done = await eve.post(f"/invitations/{second}", data={})
+    assert (done.status_code, 'href="/sessions">Go on' in done.text) == (200, True)
+    async with browser(cast.app) as new:
+        done = await new.post(f"/invitations/{third}/join", data={"name": "Dan", "password": OTHER})
+        assert (done.status_code, "Add a second factor" in done.text) == (200, True)
+        assert (await new.get("/security")).status_code == 200

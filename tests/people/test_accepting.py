@@ -12,6 +12,7 @@ from core.settings import Settings
 from tenants.invitations.tokens import TOKEN_LENGTH
 from tests.conftest import Platform, TestAgency, client_of
 from tests.people.cast import Cast
+from tests.people.credentials import add_app
 from tests.people.inviting import GUEST, OTHER, accept, guest, invite, mailed, token_of
 from tests.people.people import PASSWORD, browser, join, make_person, sign_in, signed_in
 from tests.walls.matrix import same
@@ -239,3 +240,27 @@ async def test_the_token_and_its_hash_are_in_no_answer_no_log_and_no_entry(
     await owner.close()
     assert len(stored) > 3
     assert not [one for one in (*stored, caplog.text) if token[-20:] in one]
+
+
+async def test_where_a_second_factor_is_required_accepting_opens_nothing_until_there_is_one(
+    cast: Cast, platform: Platform, settings: Settings
+) -> None:
+    ada, room = await cast.add("ada", "owner"), encode("wsp", cast.agency.workspace.id)
+    assert (await invite(ada.client, delivery="email", role="admin")).status_code == 201
+    token = await mailed(platform, settings)
+    await add_app(ada.client)
+    assert (await ada.client.patch("/v1/agency", json={"second_factor_required": True})).status_code == 200
+    rooms = [{"workspace_id": room, "role": "manager"}]
+    old = await guest(cast, "eve@second.example")
+    assert (await accept(old, token_of(await invite(ada.client, "eve@second.example", workspaces=rooms)))).status_code == 200
+    async with browser(cast.app) as new:
+        joined = await new.post("/v1/invitations/join", json={"token": token, "name": "Ben", "password": OTHER})
+        assert joined.status_code == 201, joined.text
+        for client in (old, new):
+            client.headers["Octavo-Agency"] = encode("agc", cast.agency.actor.agency_id)
+            for path in ("/v1/me", f"/v1/workspaces/{room}/posts", "/v1/members"):
+                refused = await client.get(path)
+                assert (refused.status_code, refused.json()["code"]) == (403, "second_factor_required"), path
+            await add_app(client)
+            assert (await client.get(f"/v1/workspaces/{room}/posts")).status_code == 200
+        assert len((await new.get("/v1/members")).json()["data"]) == 3

@@ -23,7 +23,7 @@ PATH = f"/{PAGE}/{{token}}"
 
 async def _facts(request: Request, token: str, person: SignedIn | None) -> dict[str, Any]:
     row, role = await accepting.look(request, token)
-    shown = {name: row[name] for name in ("agency_name", "email", "mailed", "expires_at")}
+    shown = {name: row[name] for name in ("agency_name", "email", "mailed", "expires_at", "second_factor_required")}
     return shown | {"role": role, "built_in": "_" not in row["role"], "token": token, "person": person}
 
 
@@ -45,7 +45,10 @@ async def accept_by_form(token: str, own: Signed, request: Request) -> Response:
     except Problem as problem:
         facts = await _facts(request, token, person)
         return again(request, TEMPLATE, problem, Form(()), locale=person.locale, **facts)
-    return page(request, DONE, locale=person.locale, person=person, agency_name=row["agency_name"])
+    needs_factor = row["second_factor_required"] and not person.has_second_factor
+    return page(
+        request, DONE, locale=person.locale, person=person, agency_name=row["agency_name"], needs_factor=needs_factor
+    )  # fmt: skip
 
 
 @router.post(f"{PATH}/join")
@@ -60,6 +63,6 @@ async def join_by_form(token: str, request: Request) -> Response:
         raise
     except Problem as problem:
         return again(request, TEMPLATE, problem, form, **facts)
-    response = page(request, DONE, agency_name=facts["agency_name"])
+    response = page(request, DONE, agency_name=facts["agency_name"], needs_factor=facts["second_factor_required"])
     give_session(request, response, begun)
     return response
