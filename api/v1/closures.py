@@ -3,16 +3,14 @@
 from typing import Annotated, Any
 
 from fastapi import Request, Response
-from pydantic import Field, SecretStr
+from pydantic import Field
 
-from api import signing_in
-from api.dependencies import DB, Idem, IdemApart, can, can_apart
+from api.dependencies import DB, Idem, can
 from api.routing import v1
 from core.clock import now
 from core.db import raw
-from core.errors import Fault, InvalidInput
 from core.ids import new_id
-from core.wire import Input, Instant, Output, WorkspaceId, write_instant
+from core.wire import Instant, Output, WorkspaceId, write_instant
 from tenants.agencies.models import Workspace
 from tenants.agencies.schemas import WorkspaceRead
 from tenants.audit.entries import Entry, pick
@@ -21,22 +19,11 @@ from tenants.operations.models import Operation
 from tenants.operations.schemas import OperationRead
 from tenants.owned import find
 from tenants.people.members import PresentedMember
-from tenants.people.passwords import LENGTH_MAX
-from tenants.people.service import Refused
+from tenants.people.sessions import require_recent
 from tenants.permissions import Actor, Permission
 from tenants.rights import closing, exporting
 
 router = v1("Data rights")
-SAME_WISH = b"close the agency"
-"""What is remembered of the request under its Idempotency-Key: no digest of a password is."""
-
-
-class AgencyClose(Input):
-    """The wish to close the agency."""
-
-    password: SecretStr = Field(
-        min_length=1, max_length=LENGTH_MAX, description="The password of the owner who asks.", examples=["correct horse battery"]
-    )
 
 
 class ClosureRead(Output):
@@ -53,34 +40,27 @@ async def get_closure(db: DB, actor: Annotated[Actor, can(Permission.AGENCY_READ
 
 @router.post("/agency/closure", status_code=202, response_model=ClosureRead, summary="Close the agency")
 async def close_agency(
-    actor: Annotated[Actor, can_apart(Permission.AGENCY_CLOSE)], idem: IdemApart, request: Request, body: AgencyClose
+    db: DB, actor: Annotated[Actor, can(Permission.AGENCY_CLOSE)], idem: Idem, request: Request
 ) -> Response:  # fmt: skip
     """Have the agency and its test data erased when the grace is over. Until then it goes on, and an owner can call it off.
 
-    Only an owner in person can, with the password.
+    Only an owner in person can, who has just signed in or shown again that it is him: `reauthentication_required`.
     """
     closing.require_owner(actor)
-    state = request.app.state
-    await _require_password(request, body.password.get_secret_value())
-    async with state.database.session(actor.tenant) as session:
-        await idem.begin(session, SAME_WISH)
-        before = {"erase_at": _told(await closing.read_closure(raw(session), actor.agency_id))}
-        read = ClosureRead(erase_at=await closing.close_agency(raw(session), actor, now()))
-        entry = Entry("agency", actor.agency_id, None, before, {"erase_at": _told(read.erase_at)})
-        return await idem.respond_in(session, read, entry, status=202)
+    _require_recent(request)
+    before = {"erase_at": _told(await closing.read_closure(raw(db), actor.agency_id))}
+    read = ClosureRead(erase_at=await closing.close_agency(raw(db), actor, now()))
+    return await idem.respond(read, Entry("agency", actor.agency_id, None, before, {"erase_at": _told(read.erase_at)}), status=202)
 
 
 def _told(instant: Any) -> str | None:
     return None if instant is None else write_instant(instant)
 
 
-async def _require_password(request: Request, text: str) -> None:
-    """Look at the password of who is signed in, in no transaction. Raises InvalidInput, TooManyRequests."""
+def _require_recent(request: Request) -> None:
+    """Refuse whose session has not shown for a while who it is. Raises ReauthenticationRequired."""
     presented: PresentedMember = request.key  # type: ignore[attr-defined]  # of StrictRequest; a member, or the owner were refused
-    try:
-        await signing_in.require_password(request, presented.signed_in, text)
-    except Refused as error:
-        raise InvalidInput(faults=[Fault("/password", "validation_failed", "It is not your password.")]) from error
+    require_recent(presented.signed_in, now())
 
 
 @router.delete("/agency/closure", status_code=204, summary="Keep the agency")

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from api.app import create_app
 from core.clock import now
 from core.db import Database
+from core.ids import encode
 from core.settings import Settings
 from tenants.people.passkeys import FIRST, make_challenge
 from tests.conftest import TestAgency
@@ -35,7 +36,7 @@ async def complete(client: httpx2.AsyncClient, **factor: Any) -> httpx2.Response
 async def sql(settings: Settings, statement: str, *arguments: object) -> list[asyncpg.Record]:
     """Say something to the database, past the walls."""
     db = await asyncpg.connect(settings.database_url)
-    tables = ("sessions", "totp_factors", "recovery_codes", "passkeys", "factor_tries", "user_keys")
+    tables = ("sessions", "totp_factors", "recovery_codes", "passkeys", "factor_tries", "user_keys", "passwords")
     for table in tables:
         await db.execute(f"alter table {table} no force row level security")
     found = await db.fetch(statement, *arguments)
@@ -295,3 +296,20 @@ async def test_over_https_the_device_is_remembered_for_this_host_alone(settings:
         cookies = (await sign_in(client, ada)).headers.get_list("set-cookie")
     (device,) = (one for one in cookies if one.startswith("__Host-device="))
     assert {"Secure", "HttpOnly", "Path=/", "SameSite=lax"} <= set(device.split("; "))
+
+
+async def test_an_owner_without_a_password_closes_the_agency_by_its_passkey(
+    home: httpx2.AsyncClient, database: Database, agency: TestAgency, settings: Settings
+) -> None:
+    live, device = agency.sibling, Device(PUBLIC)
+    assert live is not None
+    (row,) = await sql(settings, "select user_id from sessions")
+    await join(database, live, row["user_id"], "owner")
+    assert (await add_passkey(home, device)).status_code == 201
+    await sql(settings, "delete from passwords")
+    await sql(settings, "update sessions set authenticated_at = authenticated_at - interval '11 minutes'")
+    home.headers["Octavo-Agency"] = encode("agc", live.actor.agency_id)
+    assert (await home.post("/v1/agency/closure")).json()["code"] == "reauthentication_required"
+    shown = {"passkey": device.get(await passkey_options(home))}
+    assert (await home.post("/v1/sessions/current/reauthentication", json=shown)).status_code == 204
+    assert (await home.post("/v1/agency/closure")).status_code == 202

@@ -229,7 +229,9 @@ async def people(platform: Platform, net: Net, planter: Planter, agency: TestAge
         provider = await planter.send(client, "create_identity_provider", wish, ("/client_secret",))
         assert provider.status_code == 201, provider.text
         net.keep(await client.get("/v1/identity-providers"))
-        closed = await planter.send(client, "close_agency", {"password": second}, ("/password",))
+        shown = await planter.send(client, "confirm_identity", {"password": second}, ("/password",))
+        assert shown.status_code == 204, shown.text
+        closed = net.keep(await client.post("/v1/agency/closure"))
         assert closed.status_code == 202, closed.text
         net.keep(await client.delete("/v1/agency/closure"))
     for header in ({"Cookie": f"sid={net.plant('cookie of nobody')}"}, {"Authorization": f"Bearer {net.plant('bearer')}"}):

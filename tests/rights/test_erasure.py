@@ -7,14 +7,15 @@ import asyncpg
 import pytest
 
 from core.clock import now
-from core.db import Database
-from core.ids import encode
+from core.db import Database, Person
+from core.ids import encode, new_id
 from core.settings import Settings
 from tenants.command import erase
+from tenants.people.sessions import Bound, begin_session
 from tenants.rights import erasing
 from tenants.rights.closing import AGENCY_GRACE
 from tests.conftest import Platform, TestAgency
-from tests.people.people import PASSWORD, join, make_person, signed_in
+from tests.people.people import PASSWORD, browser, join, make_person, signed_in
 from tests.walls.things import Things, furnish, with_archive
 
 
@@ -96,9 +97,16 @@ async def close(platform: Platform, agency: TestAgency, email: str = "ada@first.
     for one in (agency, agency.sibling):
         assert one is not None
         await join(database, one, user, "owner")
-    async with await signed_in(platform.app, database, user, agency) as browser:
-        answer = await browser.post("/v1/agency/closure", json={"password": PASSWORD})
+    async with await signed_in(platform.app, database, user, agency) as home:
+        answer = await home.post("/v1/agency/closure")
         assert answer.status_code == 202, answer.text
+
+
+async def grow_old(owner: asyncpg.Connection, by_minutes: int = 11) -> None:
+    """Let the minutes pass in which a session counts as fresh."""
+    await owner.execute("alter table sessions no force row level security")
+    await owner.execute("update sessions set authenticated_at = authenticated_at - make_interval(mins => $1)", by_minutes)
+    await owner.execute("alter table sessions force row level security")
 
 
 async def furnished(platform: Platform, agency: TestAgency) -> Things:
@@ -178,17 +186,22 @@ async def test_an_owner_closes_and_calls_it_off_and_nobody_else_does(
     people = {role: await make_person(database, f"{role}@first.example") for role in ("owner", "admin", "member")}
     for role, user in people.items():
         await join(database, live, user, role)
-    body = {"password": PASSWORD}
     for role in ("admin", "member"):
         async with await signed_in(platform.app, database, people[role], live) as browser:
-            assert (await browser.post("/v1/agency/closure", json=body)).status_code == 403
+            refused = await browser.post("/v1/agency/closure")
+            assert (refused.status_code, refused.json()["required_permission"]) == (403, "agency:close")
     async with platform.client(live.key) as client:
-        assert (await client.post("/v1/agency/closure", json=body)).status_code == 403
+        assert (await client.post("/v1/agency/closure")).status_code == 403
     async with await signed_in(platform.app, database, people["owner"], live) as browser:
-        wrong = await browser.post("/v1/agency/closure", json={"password": "not the password at all"})
-        assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (422, "/password")
+        await grow_old(owner)
+        stale = await browser.post("/v1/agency/closure")
+        assert (stale.status_code, stale.json()["code"]) == (403, "reauthentication_required")
+        again = "/v1/sessions/current/reauthentication"
+        assert (await browser.post(again, json={"password": "not the password at all"})).status_code == 401
+        assert (await browser.post("/v1/agency/closure")).status_code == 403
+        assert (await browser.post(again, json={"password": PASSWORD})).status_code == 204
         assert (await browser.get("/v1/agency/closure")).json() == {"erase_at": None}
-        closed = [await browser.post("/v1/agency/closure", json=body) for _ in range(2)]
+        closed = [await browser.post("/v1/agency/closure") for _ in range(2)]
         assert closed[0].json() == closed[1].json() == (await browser.get("/v1/agency/closure")).json()
         assert await owner.fetchval("select count(*) from agencies where erase_at > $1", now() + AGENCY_GRACE * 0.99) == 2
         assert await owner.fetchval("select count(*) from duties where kind = 'erase'") == 2
@@ -199,6 +212,29 @@ async def test_an_owner_closes_and_calls_it_off_and_nobody_else_does(
         assert await owner.fetchval("select count(*) from duties where kind = 'erase'") == 0
         actions = [one["action"] for one in (await browser.get("/v1/audit-entries")).json()["data"]]
         assert actions == ["agency.keep", "workspace.create", "agency.close"]
+
+
+async def test_an_owner_who_comes_by_a_provider_closes_when_that_was_just_now(
+    platform: Platform, database: Database, agency: TestAgency, owner: asyncpg.Connection
+) -> None:
+    live, provider_id = agency.sibling, new_id()
+    assert live is not None
+    agency_id, user = live.actor.agency_id, await make_person(database, "owner@first.example")
+    member_id = await join(database, live, user, "owner")
+    async with database.connection(live.tenant) as db:
+        await db.execute(
+            "insert into identity_providers (agency_id, id, name, issuer, client_id, sealed_secret, domains, second_factor,"
+            " set_by_member) values ($1, $2, 'p', 'https://id.first.example', 'c', '', '{first.example}', false, $3)",
+            agency_id, provider_id, member_id,
+        )  # fmt: skip
+    async with database.connection(Person(user)) as db:
+        _, text = await begin_session(db, user, None, "", now(), bound=Bound(agency_id, provider_id))
+    async with browser(platform.app, cookie=text) as bound:
+        await grow_old(owner)
+        assert (await bound.post("/v1/agency/closure")).json()["code"] == "reauthentication_required"
+        assert await owner.fetchval("select count(*) from agencies where erase_at is not null") == 0
+        await grow_old(owner, by_minutes=-11)
+        assert (await bound.post("/v1/agency/closure")).status_code == 202
 
 
 async def test_the_application_itself_can_neither_hasten_an_erasure_nor_take_the_log_away(
