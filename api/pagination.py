@@ -49,7 +49,7 @@ class PageQuery(Input):
 def _tag(request: Request, actor: Actor, query: PageQuery, key: bytes) -> bytes:
     filters = query.model_dump_json(exclude={"limit", "cursor"})
     message = f"{actor.agency_id}\n{request.url.path}\n{filters}\n".encode() + key
-    return sign(request.app.state.settings.secret.get_secret_value(), "cursor", message)[:TAG_BYTES]
+    return sign(request.app.state.house.secret, "cursor", message)[:TAG_BYTES]
 
 
 def read_cursor(request: Request, actor: Actor, query: PageQuery) -> UUID | None:

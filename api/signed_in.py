@@ -91,14 +91,15 @@ def place_of(request: Request) -> Place:
     return Place(address, request.headers.get("user-agent", ""), device)
 
 
-def remember_device(response: Response, settings: Settings, user_id: UUID) -> None:
+def remember_device(request: Request, response: Response, user_id: UUID) -> None:
     """Let the browser show for a year that this person has signed in with it. It opens nothing (tenants/people/tries.py)."""
+    state = request.app.state
     response.set_cookie(
-        _device_cookie(settings),
-        Devices(settings.secret.get_secret_value()).write(user_id),
+        _device_cookie(state.settings),
+        Devices(state.house.secret).write(user_id),
         max_age=int(DEVICE_FOR.total_seconds()),
         path="/",
-        secure=not is_plain(settings),
+        secure=not is_plain(state.settings),
         httponly=True,
         samesite="lax",
     )

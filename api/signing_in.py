@@ -74,10 +74,9 @@ async def by_passkey(request: Request, passkey: dict[str, Any]) -> Begun:
 
 def give_session(request: Request, response: Response, begun: Begun) -> None:
     """Give the browser its session; one that is through is remembered."""
-    settings = request.app.state.settings
-    set_cookie(response, settings, begun.text)
+    set_cookie(response, request.app.state.settings, begun.text)
     if not begun.factors and begun.bound is None:
-        remember_device(response, settings, begun.person["id"])
+        remember_device(request, response, begun.person["id"])
 
 
 async def show_again(request: Request, signed: SignedIn, body: Reauthentication) -> None:

@@ -25,6 +25,7 @@ from core.ids import encode
 from core.settings import Settings
 from networks.base import Network
 from tenants.accounts.tokens import refresh
+from tenants.people.house import House
 from tenants.posts import release
 from tests.accounts.scripted import Scripted, facts
 from tests.conftest import TestAgency
@@ -56,7 +57,7 @@ def app(database: Database, settings: Settings, ring: KeyRing, connectors: dict[
     """The routes of accounts over the test's own networks."""
     app = FastAPI(redirect_slashes=False)
     app.state.database, app.state.settings, app.state.ring, app.state.networks = database, settings, ring, connectors
-    app.state.rate_limits = RateLimits(settings)
+    app.state.rate_limits, app.state.house = RateLimits(settings), House.of(settings, ring)
     for router in (accounts.router, connect_sessions.router, networks.router, connect.router, connect_page.router):
         app.include_router(router)
     problems.install(app)
