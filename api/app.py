@@ -22,6 +22,7 @@ from api.pages.people import mail_links as mail_links_page
 from api.pages.people import second_factor as second_factor_page
 from api.pages.people import security as security_page
 from api.pages.people import sessions as sessions_page
+from api.pages.people import shared as shared_page
 from api.pages.people import sign_in as sign_in_page
 from api.pages.people import sign_on as sign_on_page
 from api.rate_limits import RateLimits
@@ -99,6 +100,7 @@ PEOPLE = (
     security_page,
     consent_page,
     connect_page,
+    shared_page,
     sign_on_page,
 )
 """Pages on which people act."""

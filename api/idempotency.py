@@ -276,10 +276,11 @@ class Idempotency:
         return answer.response
 
     async def respond_secret(
-        self, model: BaseModel, entry: Entry, *, status: int, location: str | None = None, shown_once: str = "key"
+        self, model: BaseModel, entry: Entry, *, status: int, location: str | None = None,
+        shown_once: str | tuple[str, ...] = "key",
     ) -> Response:  # fmt: skip
-        """Answer with a field that is shown once: the record remembers that it happened, and never held the secret."""
-        hidden = model.model_dump(mode="json") | {shown_once: None}
+        """Answer with what is shown once: the record remembers that it happened, and never held the secret."""
+        hidden = model.model_dump(mode="json") | dict.fromkeys((shown_once,) if isinstance(shown_once, str) else shown_once)
         await self._store(entry, Answer.of(orjson.dumps(hidden), status=status, location=location))
         return Answer.of(model.model_dump_json().encode(), status=status, location=location).response
 

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from api.body import BODY_BYTES_MAX, DEPTH_MAX
 from api.document import about
 from api.idempotency import KEEP, KEEP_POSTS
+from api.pages.people.shared import OPENED_FOR
 from api.pagination import LIMIT_DEFAULT, LIMIT_MAX
 from api.rate_limits import PASSWORDS
 from core.clock import now
@@ -126,6 +127,7 @@ FACTS: dict[str, Callable[[FastAPI], str]] = {
     "verify_max": lambda _: f"{VERIFY_MAX:,}",
     "connect_link_days": lambda _: str(LINK_LIFETIME.days),
     "link_days": lambda _: str(LIFETIME_DEFAULT.days),
+    "opened_minutes": lambda _: f"{OPENED_FOR.total_seconds() / 60:g}",
     "link_days_max": lambda _: str(LIFETIME_MAX.days),
     "export_hours": lambda _: f"{EXPORT_KEEP.total_seconds() / 3600:g}",
     "workspace_grace_days": lambda _: str(WORKSPACE_GRACE.days),

@@ -1,33 +1,28 @@
 """Links for people without an account: made, listed and ended by the agency's own people; and opened by whoever holds one.
 
-A token travels in a body and never in an address, so no log, history or referrer of anybody's has it. Opening is a POST also
-because programs that look at every link of a mail send none, and so spend no opening.
+Here a token travels in a body and never in an address, so no log, history or referrer of anybody's has it. Opening is a POST also
+because programs that look at every link of a mail send none, and so spend no opening. The page is `api/pages/people/shared.py`.
 """
 
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
-from fastapi.responses import StreamingResponse
 
+from api import sharing
 from api.dependencies import DB, Idem, can
 from api.pagination import Page, PageQuery, page_of, read_cursor
-from api.rate_limits import RateLimits
 from api.routing import v1
 from core.clock import now
-from core.db import Tenant
-from core.errors import Missing
 from core.wire import ShareLinkId, WorkspaceId, encode_known
 from tenants.audit.entries import Entry, pick
 from tenants.permissions import Actor, Permission
 from tenants.sharing import service
 from tenants.sharing.models import ShareLink
 from tenants.sharing.schemas import LinkMedia, LinkOpen, Shared, ShareLinkCreate, ShareLinkCreated, ShareLinkRead
-from tenants.sharing.tokens import PresentedLink, read_token
+from tenants.sharing.tokens import link_address
 
 router = v1("Share links")
 PATH = "/workspaces/{workspace_id}/share-links"
-UNLISTED = {"X-Robots-Tag": "noindex, nofollow, noarchive", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
-"""Of each answer to somebody without an account."""
 FILE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The bytes",
@@ -43,17 +38,19 @@ DEAD: dict[int | str, dict[str, Any]] = {404: {"description": "The link is dead,
 
 @router.post(PATH, status_code=201, response_model=ShareLinkCreated, summary="Create a share link")
 async def create_share_link(
-    workspace_id: WorkspaceId, db: DB, actor: Annotated[Actor, can(Permission.LINK_MANAGE)], idem: Idem, body: ShareLinkCreate
+    workspace_id: WorkspaceId, db: DB, actor: Annotated[Actor, can(Permission.LINK_MANAGE)], idem: Idem, body: ShareLinkCreate,
+    request: Request,
 ) -> Response:  # fmt: skip
-    """Make a link that shows one post to whoever holds it. Its token is in this answer and nowhere else.
+    """Make a link that shows one post to whoever holds it: by its page, or by its token. Both are in this answer and nowhere else.
 
     It ends with its time, with its last opening, when it is revoked, and with the key or the membership that made it.
     """
     row, token = await service.create_link(db, actor, workspace_id, body, now())
-    read = ShareLinkCreated.model_validate(row.model_dump() | {"token": token})
+    url = link_address(request.app.state.settings.public_url, token)
+    read = ShareLinkCreated.model_validate(row.model_dump() | {"token": token, "url": url})
     entry = Entry("share_link", row.id, workspace_id, after=pick("share_link", row))
     location = f"/v1/workspaces/{encode_known('workspace', workspace_id)}/share-links/{encode_known('share_link', row.id)}"
-    return await idem.respond_secret(read, entry, status=201, location=location, shown_once="token")
+    return await idem.respond_secret(read, entry, status=201, location=location, shown_once=("token", "url"))
 
 
 @router.get(PATH, response_model=Page[ShareLinkRead], summary="List share links")
@@ -87,49 +84,19 @@ async def revoke_share_link(
     return await idem.respond(None, Entry("share_link", row.id, workspace_id, before, pick("share_link", row)), status=204)
 
 
-def _presented(request: Request, body: LinkOpen) -> PresentedLink:
-    """Read the token, and count the request. Raises Missing, TooManyRequests."""
-    limits: RateLimits = request.app.state.rate_limits
-    limits.let_strangers(request.scope)
-    try:
-        presented = read_token(body.token.get_secret_value())
-    except Missing:
-        limits.refuse(request.scope)
-        raise
-    limits.admit_link(request.scope, presented.hash)
-    return presented
-
-
 @router.post("/shared", response_model=Shared, responses=DEAD, summary="Open a share link")
 async def open_shared(request: Request, response: Response, body: LinkOpen) -> Shared:
     """Show what a link is for, to whoever holds it, without a key. Each call counts as an opening.
 
     A link that is dead, for whatever reason, and one that never was are answered alike.
     """
-    presented = _presented(request, body)
-    response.headers.update(UNLISTED)
-    try:
-        async with request.app.state.database.connection(Tenant(presented.agency_id)) as db:
-            return await service.open_link(db, presented)
-    except Missing:
-        request.app.state.rate_limits.refuse(request.scope)
-        raise
+    presented = sharing.present(request, body.token.get_secret_value())
+    response.headers.update(sharing.UNLISTED)
+    return (await sharing.ask(request, presented, service.open_link)).shared
 
 
 @router.post("/shared/media", response_class=Response, responses=FILE, summary="Download a file of a share link")
 async def open_shared_media(request: Request, body: LinkMedia) -> Response:
     """The bytes of a file that the link's post carries, once the link was opened, and until it ends."""
-    presented = _presented(request, body)
-    try:
-        async with request.app.state.database.connection(Tenant(presented.agency_id)) as db:
-            version = await service.find_media(db, presented, body.asset_version_id)
-    except Missing:
-        request.app.state.rate_limits.refuse(request.scope)
-        raise
-    pieces = await request.app.state.store.stream(version["storage_key"])
-    headers = UNLISTED | {
-        "Content-Length": str(version["size_bytes"]),
-        "Content-Disposition": "attachment",
-        "Content-Security-Policy": "default-src 'none'; sandbox",
-    }
-    return StreamingResponse(pieces, media_type=version["content_type"], headers=headers)
+    presented = sharing.present(request, body.token.get_secret_value())
+    return await sharing.send_file(request, presented, body.asset_version_id, "attachment")

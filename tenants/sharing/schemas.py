@@ -49,9 +49,13 @@ class ShareLinkRead(Output):
 
 
 class ShareLinkCreated(ShareLinkRead):
-    """A link, with its token: shown this once."""
+    """A link, with its token and the address of its page: shown this once."""
 
     token: str = Field(description="What opens the link. It is shown this once.", examples=["shl_" + "x" * 12])
+    url: str = Field(
+        description="Its page, for a person: send them this. It has the token in it, and is shown this once too.",
+        examples=["https://octavo.example/shared/shl_" + "x" * 12],
+    )
 
 
 class LinkOpen(Input):

@@ -6,6 +6,7 @@ made it, and with the membership that made it, in the agency or in the workspace
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -44,10 +45,14 @@ where o.agency_id = $1 and (o.max_opens is null or o.opens < o.max_opens) and o.
 returning o.workspace_id, o.purpose, o.post_id, o.expires_at
 """
 """One statement, so that of two who open a link for the last time one does."""
-LOOK = f"select l.workspace_id, l.post_id {LIVING} and l.opens > 0"
+LOOK = f"select l.workspace_id, l.purpose, l.post_id, l.expires_at {LIVING} and l.opens > 0"
 """What was opened shows its files until it ends, the last opening's too."""
+COVER = f"""
+select (select w.name from workspaces w where w.agency_id = l.agency_id and w.id = l.workspace_id) workspace {LIVING}
+  and (l.max_opens is null or l.opens < l.max_opens)
+"""
 POST = """
-select p.text, p.media::text media, p.due_at, p.time_zone, w.name workspace from posts p
+select p.text, p.media::text media, p.due_at, p.time_zone, w.name workspace, w.time_zone workspace_zone from posts p
 join workspaces w on w.agency_id = p.agency_id and w.id = p.workspace_id
 where p.agency_id = $1 and p.workspace_id = $2 and p.id = $3
 """
@@ -63,6 +68,14 @@ SHOWN_STATES = {
     "unpublishing": "published", "removed": "removed", "cancelled": "cancelled",
 }  # fmt: skip
 """State of a publication -> what a client is told. What is not here is trouble of the house: `not_published`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a link shows, and in whose time a person reads it: the post's own, or else the workspace's."""
+
+    shared: Shared
+    time_zone: str
 
 
 async def create_link(
@@ -128,9 +141,26 @@ async def revoke_link(session: AsyncSession, row: ShareLink, now: datetime) -> N
         await session.flush()
 
 
-async def open_link(db: Bare, presented: PresentedLink) -> Shared:
+async def find_cover(db: Bare, presented: PresentedLink) -> str:
+    """Find a link that can be opened, and count nothing. Returns the workspace's name. Raises Missing for every dead one alike."""
+    row = await db.fetchrow(COVER, presented.agency_id, presented.hash)
+    if row is None or row["workspace"] is None:
+        raise Missing
+    name: str = row["workspace"]
+    return name
+
+
+async def open_link(db: Bare, presented: PresentedLink) -> Sight:
     """Show what a link is for, and count it. `db` carries the stamp of its agency. Raises Missing for every dead one alike."""
-    link = await db.fetchrow(OPEN, presented.agency_id, presented.hash)
+    return await _show(db, presented, await db.fetchrow(OPEN, presented.agency_id, presented.hash))
+
+
+async def look_again(db: Bare, presented: PresentedLink) -> Sight:
+    """Show it to who has opened it, and count nothing: the caller knows that. Raises Missing for every dead one alike."""
+    return await _show(db, presented, await db.fetchrow(LOOK, presented.agency_id, presented.hash))
+
+
+async def _show(db: Bare, presented: PresentedLink, link: asyncpg.Record | None) -> Sight:
     if link is None:
         raise Missing
     place = (presented.agency_id, link["workspace_id"], link["post_id"])
@@ -141,7 +171,7 @@ async def open_link(db: Bare, presented: PresentedLink) -> Shared:
     deliveries = await db.fetch(DELIVERIES, *place)
     versions = await load_versions(db, presented.agency_id, [id for row in (post, *deliveries) for id in _pinned(row["media"])])
     media = _media(post["media"], versions)
-    return Shared(
+    shared = Shared(
         purpose=link["purpose"],
         workspace=post["workspace"],
         text=post["text"],
@@ -164,6 +194,7 @@ async def open_link(db: Bare, presented: PresentedLink) -> Shared:
         ],
         expires_at=link["expires_at"],
     )
+    return Sight(shared, post["time_zone"] or post["workspace_zone"])
 
 
 def _pinned(media: str | None) -> list[UUID]:

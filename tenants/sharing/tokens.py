@@ -11,6 +11,7 @@ from core.crypto import hash_key
 from core.errors import Missing
 
 PREFIX = "shl_"
+PAGE_PATH = "/shared/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +33,8 @@ def read_token(text: str) -> PresentedLink:
         return PresentedLink(read_after(PREFIX, text), hash_key(text))
     except ValueError as error:
         raise Missing from error
+
+
+def link_address(public_url: str, token: str) -> str:
+    """Where the page of a link is."""
+    return public_url.rstrip("/") + PAGE_PATH + token

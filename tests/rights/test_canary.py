@@ -336,6 +336,10 @@ async def keys_and_links(platform: Platform, net: Net, planter: Planter, agency:
         token = net.shown("share token", link.json()["token"])
         opened = await planter.send(anybody, "open_shared", {"token": token}, ("/token",))
         assert opened.status_code == 200
+        page = urlsplit(link.json()["url"]).path
+        assert net.keep(await anybody.get(page)).status_code == 200
+        pressed = await anybody.post(page, headers={"Sec-Fetch-Site": "same-origin"})  # leads to its own address
+        assert pressed.status_code == 303, pressed.text
         net.keep(await client.get(f"{base}/share-links"))
         net.planted["token of nobody"] = write_token(new_id())
         file = {"token": net.planted["token of nobody"], "asset_version_id": things.ids["asv"]}

@@ -1,10 +1,7 @@
 """Links through the door: they show one thing, to whoever holds one, and nothing once they are dead."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import httpx2
 import pytest
@@ -22,53 +19,10 @@ from tests.audit.test_entries import seeing
 from tests.conftest import Platform, TestAgency, client_of
 from tests.media.files import picture
 from tests.people.people import join, make_person, signed_in
+from tests.sharing.desk import Desk, desk
 from tests.walls.matrix import same
 
-LATER = {"at": "2027-06-01T09:00:00", "time_zone": "Europe/Berlin"}
-
-
-@dataclass
-class Desk:
-    """A workspace with a post, and two browsers: of the agency's key, and of somebody without any."""
-
-    client: httpx2.AsyncClient
-    anybody: httpx2.AsyncClient
-    base: str
-    post: dict[str, Any]
-    asset: dict[str, Any]
-
-    async def link(self, client: httpx2.AsyncClient | None = None, **wish: Any) -> dict[str, Any]:
-        """Make a link to the post."""
-        body = {"purpose": "post", "post_id": self.post["id"]} | wish
-        answer = await (client or self.client).post(f"{self.base}/share-links", json=body)
-        assert answer.status_code == 201, answer.text
-        made: dict[str, Any] = answer.json()
-        return made
-
-    async def open(self, token: str) -> httpx2.Response:
-        """Open a link, as whoever holds it."""
-        return await self.anybody.post("/v1/shared", json={"token": token})
-
-    async def dies(self, token: str) -> None:
-        """The link must be answered as one that never was."""
-        dead, never = await self.open(token), await self.open(write_token(new_id()))
-        assert dead.status_code == 404
-        assert same(dead) == same(never)
-
-
-@pytest.fixture
-async def desk(platform: Platform, agency: TestAgency) -> AsyncIterator[Desk]:
-    base = f"/v1/workspaces/{encode('wsp', agency.workspace.id)}"
-    async with platform.client(agency.key) as client, httpx2.AsyncClient(base_url=platform.url) as anybody:
-        body = {"network": "sandbox", "credentials": {"handle": "always_ok"}, "targets": "all"}
-        account = (await client.post(f"{base}/connect-sessions", json=body)).json()["accounts"][0]["id"]
-        asset = (await client.post(f"{base}/media", files={"file": ("a.png", picture("PNG"), "image/png")})).json()
-        wish = {
-            "text": "Fresh rolls", "account_ids": [account], "schedule": LATER, "external_ref": "crm-1",
-            "metadata": {"campaign": "spring"}, "media": [{"asset_id": asset["id"], "alt_text": "A loaf"}],
-        }  # fmt: skip
-        post = (await client.post(f"{base}/posts", json=wish)).json()
-        yield Desk(client, anybody, base, post, asset)
+__all__ = ["desk"]
 
 
 async def test_a_link_shows_the_post_and_nothing_of_the_house(desk: Desk) -> None:
@@ -228,7 +182,8 @@ async def test_the_token_is_stored_nowhere_and_a_repeat_does_not_show_it(desk: D
     body, once = {"purpose": "post", "post_id": desk.post["id"]}, {"Idempotency-Key": "once"}
     answers = [await desk.client.post(f"{desk.base}/share-links", json=body, headers=once) for _ in range(2)]
     token = answers[0].json()["token"]
-    assert answers[1].json() == answers[0].json() | {"token": None}
+    assert answers[0].json()["url"].endswith(f"/shared/{token}")
+    assert answers[1].json() == answers[0].json() | {"token": None, "url": None}
     owner = await seeing(settings)
     for table in ("share_links", "idempotency_records"):
         await owner.execute(f"alter table {table} no force row level security")
