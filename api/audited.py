@@ -21,6 +21,7 @@ AUDITED = {
     "update_workspace": "workspace.update",
     "create_connect_session": "connect_session.create",
     "complete_connect_session": "connect_session.complete",
+    "revoke_connect_session": "connect_session.revoke",
     "reconnect_account": "account.reconnect",
     "update_account": "account.update",
     "pause_account": "account.pause",

@@ -1,14 +1,14 @@
 """Connect sessions: the ways to new accounts, and back to lost ones.
 
-Each of these routes asks a network and waits for it: two short transactions, and none open between them.
+Each of these routes that begins or goes on asks a network and waits for it: two short transactions, and none open between them.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Request, Response
 
-from api.dependencies import DB, IdemApart, can, can_apart
+from api.dependencies import DB, Idem, IdemApart, can, can_apart
 from api.idempotency import Apart
 from api.routing import v1
 from core.clock import now
@@ -17,6 +17,7 @@ from core.ids import encode
 from core.wire import PREFIXES, AccountId, ConnectSessionId, WorkspaceId
 from tenants.accounts import connecting, effects, sessions
 from tenants.accounts.connecting import Plan
+from tenants.accounts.models import ConnectSession
 from tenants.accounts.redirects import link_address
 from tenants.accounts.schemas import ConnectSessionComplete, ConnectSessionCreate, ConnectSessionRead, Reconnect
 from tenants.audit.entries import Entry, pick
@@ -94,6 +95,26 @@ async def get_connect_session(
     """How far it got: what it waits for, or the accounts that came of it."""
     row = await sessions.get_session(db, actor, workspace_id, connect_session_id)
     return await sessions.read_session(db, row, request.app.state.networks, actor, now())
+
+
+@router.delete(PATH + "/{connect_session_id}", status_code=204, summary="End a connect session")
+async def revoke_connect_session(
+    workspace_id: WorkspaceId, connect_session_id: ConnectSessionId, db: DB,
+    actor: Annotated[Actor, can(Permission.ACCOUNT_CONNECT)], idem: Idem,
+) -> Response:  # fmt: skip
+    """End a session before its time: it connects nothing any more, and its page is gone, from this answer on.
+
+    Accounts that came of it stay: disconnect them by themselves.
+    """
+    row = await sessions.lock_session(db, actor, workspace_id, connect_session_id)
+    before = _told(row)
+    await sessions.revoke_session(db, row)
+    return await idem.respond(None, Entry("connect_session", row.id, workspace_id, before, _told(row)), status=204)
+
+
+def _told(row: ConnectSession) -> dict[str, Any]:
+    """What the log says of a session that is ended: whether it had a page too."""
+    return pick("connect_session", row) | {"link": row.link_hash is not None}
 
 
 @router.post(PATH + "/{connect_session_id}/complete", response_model=ConnectSessionRead, summary="Complete a connect session")

@@ -24,6 +24,32 @@ async def get_session(session: AsyncSession, actor: Actor, workspace_id: UUID, s
     return await find(session, ConnectSession, actor, session_id, workspace_id=workspace_id)
 
 
+async def lock_session(session: AsyncSession, actor: Actor, workspace_id: UUID, session_id: UUID) -> ConnectSession:
+    """Get one session that is to be changed. Whoever is completing it waits, or is waited for. Raises Missing."""
+    return await find(session, ConnectSession, actor, session_id, workspace_id=workspace_id, lock=True)
+
+
+async def revoke_session(session: AsyncSession, row: ConnectSession) -> None:
+    """End a locked session: it waits for nobody any more, and its page is gone, from the commit on.
+
+    What it holds is forgotten, also what a network gave for it. What came of it stays. Ending it twice changes nothing.
+    """
+    if row.state in WAITING:
+        row.state = "failed"
+        row.error = {"code": "connect_state_invalid", "detail": "The session was ended before anything was connected."}
+    row.sqlmodel_update(
+        {
+            "link_hash": None,
+            "state_hash": None,
+            "sealed_verifier": None,
+            "sealed_credentials": None,
+            "targets": [],
+        }
+    )
+    session.add(row)
+    await session.flush()
+
+
 async def read_session(
     session: AsyncSession,
     row: ConnectSession,

@@ -204,6 +204,7 @@ WRITES = [
     ("POST", "accounts/{account}/resume", None),
     ("POST", "accounts/{account}/reconnect", {"credentials": GOOD}),
     ("POST", "connect-sessions/{session}/complete", {"credentials": GOOD}),
+    ("DELETE", "connect-sessions/{session}", None),
 ]
 
 

@@ -217,3 +217,58 @@ async def test_a_page_ends_when_its_workspace_is_closed(caller: Caller, client: 
     assert is_gone(await client.get(path))
     assert is_gone(await client.post(path, data={"login": "bakery", "password": "right"}))
     assert await worker.owner.fetchval("select count(*) from accounts") == 0
+
+
+@pytest.mark.parametrize("stage", ["awaiting_credentials", "choosing", "awaiting_user", "completed"])
+async def test_a_page_is_gone_once_its_session_is_ended_however_far_it_is(
+    caller: Caller, client: httpx2.AsyncClient, worker: Worker, stage: str
+) -> None:
+    session, path = await link(caller, method="redirect" if stage == "awaiting_user" else "credentials")
+    if stage in {"choosing", "completed"}:
+        login = "chain-3" if stage == "choosing" else "bakery"
+        assert (await client.post(path, data={"login": login, "password": "right"})).status_code == 303
+    assert (await client.get(path)).status_code == 200
+    assert await state_of(caller, session) == stage
+    # Twice, for it may be sent twice
+    for _ in range(2):
+        assert (await caller.call("DELETE", f"connect-sessions/{session['id']}")).status_code == 204
+        assert is_gone(await client.get(path))
+        assert is_gone(await client.post(path, data={"login": "bakery", "password": "right", "targets": "chain.1"}))
+    read = (await caller.call("GET", f"connect-sessions/{session['id']}")).json()
+    ended = stage != "completed"
+    assert (read["state"], read["allowed_actions"]) == ("failed" if ended else "completed", [])
+    assert (read["error"] or {}).get("code") == ("connect_state_invalid" if ended else None)
+    late = await caller.call("POST", f"connect-sessions/{session['id']}/complete", {"targets": "all"})
+    assert (late.status_code, late.json()["code"]) == (409, "connect_state_invalid")
+    # Nothing that a network gave for it is kept, and what came of it before stays
+    held = await worker.owner.fetchrow("select link_hash, state_hash, sealed_verifier, sealed_credentials from connect_sessions")
+    assert set(held.values()) == {None}
+    assert await worker.owner.fetchval("select count(*) from accounts where state = 'active'") == (0 if ended else 1)
+    told = await worker.owner.fetch("select before::text, after::text from audit_entries where action = 'connect_session.revoke'")
+    assert len(told) == 1
+    assert ('"link": true' in told[0]["before"], '"link": false' in told[0]["after"]) == (True, True)
+
+
+async def test_who_is_at_the_network_comes_back_to_nothing_once_the_session_is_ended(
+    caller: Caller, client: httpx2.AsyncClient, worker: Worker, scripted: Scripted
+) -> None:
+    session, path = await link(caller, method="redirect")
+    way = re.search(r"state=([\w.-]+)", (await client.post(path)).text)
+    assert way is not None
+    code = scripted.agree("bakery", URI)
+    assert (await caller.call("DELETE", f"connect-sessions/{session['id']}")).status_code == 204
+    late = await client.get("/connect/callback/scripted", params={"code": code, "state": way[1]})
+    assert (late.status_code, "not valid any more" in late.text) == (400, True)
+    assert code in scripted.codes, "the network is not even asked"
+    assert await worker.owner.fetchval("select count(*) from accounts") == 0
+
+
+async def test_only_who_may_connect_in_its_workspace_ends_a_session(
+    caller: Caller, stranger: Caller, client: httpx2.AsyncClient
+) -> None:
+    session, path = await link(caller)
+    theirs, _ = await link(stranger)
+    assert (await stranger.call("DELETE", f"{caller.home}/connect-sessions/{session['id']}")).status_code == 404
+    assert (await stranger.call("DELETE", f"connect-sessions/{session['id']}")).status_code == 404
+    assert (await caller.call("DELETE", f"connect-sessions/{theirs['id']}")).status_code == 404
+    assert (await client.get(path)).status_code == 200
