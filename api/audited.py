@@ -67,6 +67,7 @@ AUDITED = {
     "revoke_grant": "grant.revoke",
     "create_embed_token": "embed_token.create",
     "create_identity_provider": "identity_provider.create",
+    "update_identity_provider": "identity_provider.update",
     "delete_identity_provider": "identity_provider.delete",
 }
 """Operation -> action. A test holds it against every operation of the document that is not safe."""

@@ -16,7 +16,14 @@ from core.wire import IdentityProviderId
 from tenants.audit.entries import Entry, pick
 from tenants.permissions import Actor, Permission
 from tenants.sign_on import providers
-from tenants.sign_on.schemas import IdentityProviderCreate, IdentityProviderList, IdentityProviderRead, SignOnCreate, SignOnCreated
+from tenants.sign_on.schemas import (
+    IdentityProviderCreate,
+    IdentityProviderList,
+    IdentityProviderRead,
+    IdentityProviderUpdate,
+    SignOnCreate,
+    SignOnCreated,
+)
 
 router = v1("People")
 ONE = "/identity-providers/{identity_provider_id}"
@@ -56,6 +63,24 @@ async def get_identity_provider(
     """One provider, without its secret."""
     row = await providers.find_provider(db, actor, identity_provider_id)
     return providers.read_provider(row, request.app.state.settings.public_url)
+
+
+@router.patch(ONE, response_model=IdentityProviderRead, summary="Change an identity provider")
+async def update_identity_provider(
+    identity_provider_id: IdentityProviderId, db: DB, actor: Annotated[Actor, can(Permission.SIGN_ON_MANAGE)], idem: Idem,
+    body: IdentityProviderUpdate, request: Request,
+) -> Response:  # fmt: skip
+    """Change name, domains, client id or secret. In person, and for who holds no less than whoever set it.
+
+    The issuer stays, so everybody is known by it as before, and sessions that it began go on. What changes holds for whoever signs
+    in from this answer on.
+    """
+    row = await providers.lock_provider(db, actor, identity_provider_id)
+    before = pick("identity_provider", row)
+    await providers.update_provider(db, request.app.state.ring, actor, row, body)
+    after = pick("identity_provider", row) | ({"client_secret_replaced": True} if body.client_secret is not None else {})
+    read = providers.read_provider(row, request.app.state.settings.public_url)
+    return await idem.respond(read, Entry("identity_provider", row.id, None, before, after))
 
 
 @router.delete(ONE, status_code=204, summary="Take an identity provider away")

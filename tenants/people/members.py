@@ -135,6 +135,12 @@ async def vouched(
     return bool(row["second_factor"])
 
 
+async def setter_holds(db: Bare, agency_id: UUID, provider_id: UUID) -> frozenset[Permission] | None:
+    """What the member holds in the agency who set a provider; None once that member has left."""
+    row = await db.fetchrow(PROVIDER, agency_id, provider_id)
+    return None if row is None else granted((await roles_of(db, agency_id, row))[0])
+
+
 def member_of(row: Row, seen: tuple[UUID, ...] | None = None) -> MemberRead:
     """Write a member as it is shown, with its roles in the workspaces that are `seen` (None: all)."""
     rooms = [

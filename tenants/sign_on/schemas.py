@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr
 
-from core.wire import AgencyId, IdentityProviderId, Input, Instant, MemberId, Name, Output
+from core.wire import AgencyId, IdentityProviderId, Input, Instant, MemberId, Name, Output, Patch
 
 URL_LENGTH_MAX = 512
 CLIENT_ID_LENGTH_MAX = 256
@@ -14,28 +14,44 @@ DOMAIN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9
 PATH_LENGTH_MAX = 512
 
 Domain = Annotated[str, Field(max_length=253, pattern=DOMAIN, examples=["agency.example"])]
+Domains = Annotated[list[Domain], Field(min_length=1, max_length=DOMAINS_MAX, description="The e-mails that it may speak for.")]
+ProviderName = Annotated[Name, Field(description="What its button says.", examples=["Agency staff"])]
+ClientId = Annotated[
+    str, Field(min_length=1, max_length=CLIENT_ID_LENGTH_MAX, description="Ours at the provider.", examples=["octavo"])
+]
+ClientSecret = Annotated[
+    SecretStr,
+    Field(min_length=1, max_length=SECRET_LENGTH_MAX, description="It is sealed and never shown.", examples=["only-for-reading"]),
+]
 
 
 class IdentityProviderCreate(Input):
     """An OpenID provider and our registration at it."""
 
-    name: Name = Field(description="What its button says.", examples=["Agency staff"])
+    name: ProviderName
     issuer: str = Field(
         min_length=1,
         max_length=URL_LENGTH_MAX,
         description="Exactly as the provider writes it.",
         examples=["https://id.agency.example"],
     )
-    client_id: str = Field(min_length=1, max_length=CLIENT_ID_LENGTH_MAX, description="Ours at the provider.", examples=["octavo"])
-    client_secret: SecretStr = Field(
-        min_length=1, max_length=SECRET_LENGTH_MAX, description="It is sealed and never shown.", examples=["only-for-reading"]
-    )
-    domains: list[Domain] = Field(min_length=1, max_length=DOMAINS_MAX, description="The e-mails that it may speak for.")
+    client_id: ClientId
+    client_secret: ClientSecret
+    domains: Domains
     second_factor: bool = Field(
         False,
         description="The provider asks everybody for a second factor, so who comes from it is asked for none here, and counts as "
         "having one where the agency requires it.",
     )
+
+
+class IdentityProviderUpdate(Patch):
+    """Changes to a provider, as a JSON merge patch. Its issuer stays: by it and the subject everybody is known."""
+
+    name: ProviderName | None = None
+    client_id: ClientId | None = None
+    client_secret: ClientSecret | None = None
+    domains: Domains | None = None
 
 
 class IdentityProviderRead(Output):

@@ -30,7 +30,7 @@ class Provider:
     told: dict[str, Any] = field(default_factory=dict)
     """What changes in its description of itself."""
     asked: list[dict[str, str]] = field(default_factory=list)
-    """The bodies that its token endpoint got."""
+    """The bodies that its token endpoint got, each with the `authorization` that came with it."""
     algorithm: str = "RS256"
     forged: bool = False
 
@@ -79,7 +79,7 @@ async def openid_provider(port: int) -> AsyncIterator[Provider]:
     @app.post("/token")
     async def token(request: Request) -> dict[str, Any]:
         body = {name: values[0] for name, values in parse_qs((await request.body()).decode()).items()}
-        own.asked.append(body)
+        own.asked.append(body | {"authorization": request.headers.get("authorization", "")})
         return own.token(body["code"])
 
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False))

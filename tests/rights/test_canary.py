@@ -228,6 +228,10 @@ async def people(platform: Platform, net: Net, planter: Planter, agency: TestAge
         wish |= {"client_secret": net.plant("secret of a provider")}
         provider = await planter.send(client, "create_identity_provider", wish, ("/client_secret",))
         assert provider.status_code == 201, provider.text
+        change = {"client_secret": net.plant("next secret of a provider")}
+        ids = {"identity_provider_id": provider.json()["id"]}
+        changed = await planter.send(client, "update_identity_provider", change, ("/client_secret",), **ids)
+        assert changed.status_code == 200, changed.text
         net.keep(await client.get("/v1/identity-providers"))
         shown = await planter.send(client, "confirm_identity", {"password": second}, ("/password",))
         assert shown.status_code == 204, shown.text

@@ -16,7 +16,10 @@ OWN_BODIES: dict[str, Any] = {
     "transfer_agency": {"member_id": "mem_" + "0" * 26},
 }
 """Bodies that are not made of the document: an address that nobody serves, a sheet, a time that does not pass, nobody."""
-IN_PERSON = frozenset({"close_agency", "keep_agency", "transfer_agency", "create_identity_provider", "delete_identity_provider"})
+IN_PERSON = frozenset({
+    "close_agency", "keep_agency", "transfer_agency", "create_identity_provider", "update_identity_provider",
+    "delete_identity_provider",
+})  # fmt: skip
 """What people do in person, and no key: tests/people."""
 
 
