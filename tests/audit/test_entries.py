@@ -82,6 +82,8 @@ async def _accounts(doer: Doer) -> None:
     doer.ids["cns"] = (await doer.do("create_connect_session", {"network": "sandbox"}))["id"]
     made = await doer.do("complete_connect_session", {"credentials": {"handle": "always_ok"}, "targets": "all"})
     doer.ids["acc"] = made["accounts"][0]["id"]
+    doer.ids["cns"] = (await doer.do("create_connect_session", {"network": "sandbox"}))["id"]
+    await doer.do("revoke_connect_session")
     await doer.do("update_account", {"name": "Our page"})
     await doer.do("pause_account")
     await doer.do("resume_account")
