@@ -91,6 +91,7 @@ CODES: dict[str, str] = {
     "second_factor_needed": "The second factor has not come yet",
     "second_factor_required": "The agency asks its members for a second factor",
     "reauthentication_required": "Show again that it is you",
+    "four_eyes": "Somebody else must send this on its way",
     "password_closed": "Too many passwords were wrong for this e-mail",
     "link_invalid": "The link does not hold",
     "passkey_invalid": "This is no passkey for this service",

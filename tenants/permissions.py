@@ -249,6 +249,8 @@ class Actor:
     """Of an application that calls with a token: for `member_id`, or for its own agency. `key_name` is the application's name."""
     token_id: UUID | None = None
     """The token by which it calls, if it does."""
+    eyes: UUID | None = None
+    """Whose eyes see what it writes: those of a member, whichever of its keys and tokens calls, or else of the operator's key."""
 
     @property
     def id(self) -> UUID | None:

@@ -36,7 +36,7 @@ REFUSALS: dict[int, Refusal] = {
     403: Refusal(
         "The key may not do this.",
         ("permission_denied", "cross_site_request", "second_factor_required", "reauthentication_required", "sign_on_refused",
-         "session_bound"),
+         "session_bound", "four_eyes"),
     ),
     404: Refusal("It is not there, or not yours: the same answer for both.", ("not_found", "invitation_invalid")),
     405: Refusal("The method is not allowed here.", ("method_not_allowed",)),

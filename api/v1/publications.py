@@ -19,6 +19,7 @@ from core.wire import AccountId, Instant, PublicationId, WorkspaceId
 from tenants.audit.entries import Entry, pick
 from tenants.permissions import Actor, Permission
 from tenants.posts import people, queries, rows
+from tenants.posts.eyes import alone_with
 from tenants.posts.moves import Cancelled, DeletionAsked, Resolved, RetryAsked
 from tenants.posts.schemas import PublicationDetail, PublicationRead, Resolution
 from tenants.posts.states import PublicationState
@@ -54,14 +55,14 @@ async def list_publications(
     wanted.add("d.due_at < ?", query.due_at_lt)
     found = await queries.list_publications(db, actor, wanted, query.limit + 1)
     page = page_of(request, response, actor, query, found, [row["id"] for row in found])
-    page["data"] = [rows.publication(row, actor) for row in page["data"]]
+    page["data"] = [rows.publication(row, actor, alone=alone_with(row, actor)) for row in page["data"]]
     return Response(orjson.dumps(page), media_type="application/json", headers=dict(response.headers))
 
 
 async def read_publication(db: BareConnection, actor: Actor, row: Row) -> dict[str, Any]:
     """Bring one publication to the wire, with its attempts."""
     tries = await queries.attempts_of(db, actor.agency_id, row["id"])
-    return rows.publication(row, actor) | {
+    return rows.publication(row, actor, alone=alone_with(row, actor)) | {
         "workspace_id": encode("wsp", row["workspace_id"]),
         "tries": [rows.attempt(each) for each in tries],
     }

@@ -29,8 +29,8 @@ LAST_USED_STEP_S = 60
 """`last_used_at` is written at most this often, so that reading does not mean writing."""
 HINT_LENGTH = 4
 
-FOUND = f"""k.id, k.name, k.scopes, k.workspace_ids, k.last_used_at < now() - make_interval(secs => {LAST_USED_STEP_S}) stale,
-       k.last_used_at is null fresh, a.name agency_name, a.livemode"""
+FOUND = f"""k.id, k.name, k.eyes, k.scopes, k.workspace_ids, a.name agency_name, a.livemode,
+       k.last_used_at < now() - make_interval(secs => {LAST_USED_STEP_S}) stale, k.last_used_at is null fresh"""
 OF_KEYS = "api_keys k join agencies a on a.id = k.agency_id"
 RIGHT = "k.agency_id = $1 and k.hash = {hash} and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())"
 LOOK_UP = f"select {FOUND} from {OF_KEYS} where {RIGHT.format(hash='$2')}"
@@ -101,6 +101,7 @@ async def _actor(db: Statements, key: PresentedKey, rows: list[Row]) -> Actor:
         key_name=row["name"],
         permissions=_permissions(tuple(row["scopes"])),
         workspace_ids=None if row["workspace_ids"] is None else tuple(row["workspace_ids"]),
+        eyes=row["eyes"],
     )
 
 
@@ -115,7 +116,7 @@ async def create_key(session: AsyncSession, actor: Actor, wish: KeyCreate, now: 
     """Make a key within what its maker holds, of what a key can. Returns the row and the key's text, which is stored nowhere."""
     wanted = None if wish.workspace_ids is None else tuple(dict.fromkeys(wish.workspace_ids))
     maker = await lock_maker(raw(session), actor, wanted)
-    if maker is None:
+    if maker is None or actor.eyes is None:
         raise Unauthenticated
     holding, ends_at = maker
     if Permission.KEY_MANAGE not in holding.scopes:
@@ -145,6 +146,7 @@ async def create_key(session: AsyncSession, actor: Actor, wish: KeyCreate, now: 
         workspace_ids=None if within is None else list(within),
         created_by=actor.key_id,
         created_by_member=actor.member_id,
+        eyes=actor.eyes,
         expires_at=min(ends, default=None),
         created_at=now,
     )

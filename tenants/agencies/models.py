@@ -65,6 +65,8 @@ class Workspace(SQLModel, table=True):
     time_zone: str
     late_policy: str = Field(default="ask")
     late_window_s: int = Field(default=21_600)
+    four_eyes: bool = Field(default=False)
+    """A post goes out only by somebody else than who changed its content last."""
     closed_at: datetime | None = instant(nullable=True)
     """The client left: nothing new is taken, nothing goes out."""
     erase_at: datetime | None = instant(nullable=True)
@@ -95,6 +97,8 @@ class ApiKey(SQLModel, table=True):
     workspace_ids: list[UUID] | None = uuid_array()
     created_by: UUID | None = Field(default=None)
     created_by_member: UUID | None = Field(default=None)
+    eyes: UUID
+    """The member at whom the chain of its makers begins; the first key of a chain that the operator began."""
     expires_at: datetime | None = instant(nullable=True)
     last_used_at: datetime | None = instant(nullable=True)
     revoked_at: datetime | None = instant(nullable=True)

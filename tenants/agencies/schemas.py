@@ -23,6 +23,14 @@ def _zone(value: str) -> str:
 
 TimeZone = Annotated[str, AfterValidator(_zone), Field(min_length=1, max_length=64, examples=["Europe/Berlin"])]
 LatePolicy = Literal["publish_late", "skip", "ask"]
+FourEyes = Annotated[
+    bool,
+    Field(
+        description="A post goes out only if somebody else than who changed its content last sends it on its way. Otherwise the"
+        " answer is 403 `four_eyes`. What is scheduled when this is switched on stays so.",
+        examples=[False],
+    ),
+]
 LateWindow = Annotated[int, Field(ge=LATE_WINDOW_S_MIN, le=LATE_WINDOW_S_MAX, strict=True, examples=[21600])]
 
 
@@ -33,6 +41,7 @@ class WorkspaceCreate(Input):
     time_zone: TimeZone
     late_policy: LatePolicy = Field("ask", description="What happens to a post whose time passed by more than the window.")
     late_window_s: LateWindow = 21_600
+    four_eyes: FourEyes = False
 
 
 class WorkspaceUpdate(Patch):
@@ -42,6 +51,7 @@ class WorkspaceUpdate(Patch):
     time_zone: TimeZone | None = None
     late_policy: LatePolicy | None = None
     late_window_s: LateWindow | None = None
+    four_eyes: FourEyes | None = None
 
 
 class WorkspaceRead(Output):
@@ -52,6 +62,7 @@ class WorkspaceRead(Output):
     time_zone: str
     late_policy: str
     late_window_s: int
+    four_eyes: FourEyes
     closed_at: Instant | None = Field(None, description="When it was closed: nothing new is taken, and nothing goes out.")
     erase_at: Instant | None = Field(None, description="When what is in it is deleted, unless it is opened again.")
     version: int

@@ -49,11 +49,12 @@ async def create_agency(session: AsyncSession, ring: KeyRing, name: str, now: da
         )
         await session.flush()
         session.add(AgencyKey(agency_id=agency_id, wrapped=ring.wrap(agency_id, new_data_key())))
-        key = write_key(agency_id, livemode=livemode)
+        key, key_id = write_key(agency_id, livemode=livemode), new_id()
         session.add(
             ApiKey(
                 agency_id=agency_id,
-                id=new_id(),
+                id=key_id,
+                eyes=key_id,
                 name="first key",
                 hash=hash_key(key),
                 hint=key[-HINT_LENGTH:],

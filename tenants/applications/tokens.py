@@ -18,12 +18,17 @@ from tenants.permissions import ALL, Actor, Permission
 ACCESS, EMBED = "oat", "oem"
 LAST_USED_STEP_S = 60
 """`last_used_at` of a grant is written at most this often, so that reading does not mean writing."""
+MAKER_OF_SECRET = """(
+  select coalesce(s.created_by_member, y.eyes) from application_secrets s
+  left join api_keys y on y.agency_id = s.agency_id and y.id = s.created_by where s.agency_id = $1 and s.id = t.secret_id)"""
+"""Whose eyes an application has that calls for itself: whoever made the secret can call by it."""
 LOOK_UP = f"""
 select t.id, t.kind, t.grant_id, t.member_id, t.key_id, t.application_agency_id, t.application_id, t.scopes, t.workspace_ids,
   t.expires_at, t.created_at, a.name agency_name, a.livemode, m.user_id, u.name member_name, u.email, u.locale, g.application_name,
   g.last_used_at is null or g.last_used_at < now() - make_interval(secs => {LAST_USED_STEP_S}) stale,
   k.name key_name, k.hash key_hash, k.scopes key_scopes, k.workspace_ids key_workspace_ids,
-  p.name own_name, p.scopes own_scopes, p.workspace_ids own_workspace_ids
+  p.name own_name, p.scopes own_scopes, p.workspace_ids own_workspace_ids,
+  coalesce(t.member_id, k.eyes, {MAKER_OF_SECRET}, t.application_id) eyes
 from access_tokens t join agencies a on a.id = t.agency_id
 left join grants g on g.agency_id = $1 and g.id = t.grant_id
 left join members m on m.agency_id = $1 and m.id = t.member_id and m.state = 'active'
@@ -135,6 +140,7 @@ def _base(presented: PresentedToken, row: Row) -> Actor:
         permissions=ALL,
         application_id=row["application_id"],
         token_id=row["id"],
+        eyes=row["eyes"],
     )
 
 

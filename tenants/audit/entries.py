@@ -22,7 +22,7 @@ from core.wire import write_instant
 
 FIELDS: dict[str, tuple[str, ...]] = {
     "agency": ("name", "second_factor_required"),
-    "workspace": ("name", "time_zone", "late_policy", "late_window_s", "closed_at", "erase_at", "version"),
+    "workspace": ("name", "time_zone", "late_policy", "late_window_s", "four_eyes", "closed_at", "erase_at", "version"),
     "key": ("name", "scopes", "workspace_ids", "created_by", "created_by_member", "expires_at", "revoked_at"),
     "connect_session": ("network", "state", "account_id", "account_ids"),
     "account": ("network", "external_id", "name", "handle", "state", "state_reason", "version"),

@@ -51,7 +51,7 @@ async def accept(
 ) -> None:  # fmt: skip
     """Write an operation and its duty; None is the whole agency. What it may do later is what the caller may do now."""
     permissions = sorted(permission.value for permission in actor.permissions)
-    text = _json({**input, "permissions": permissions})
+    text = _json({**input, "permissions": permissions, "eyes": None if actor.eyes is None else str(actor.eyes)})
     await db.execute(INSERT, actor.agency_id, workspace_id, id, kind, text, storage_key, actor.id, now, now + KEEP)
     await duties.put(db, KIND, actor.agency_id, [(id, now, None)], now)
 
@@ -64,14 +64,17 @@ async def load(db: Statements, agency_id: UUID, id: UUID) -> asyncpg.Record | No
 
 def actor_of(agency_id: UUID, row: asyncpg.Record) -> Actor:
     """Act as who asked for it, within its workspace if it has one, with the permissions of that moment."""
+    input = orjson.loads(row["input"])
+    eyes = input.get("eyes")
     return Actor(
         agency_id=agency_id,
         agency_name=row["agency_name"],
         livemode=row["livemode"],
         key_id=row["created_by"],
         key_name=row["key_name"],
-        permissions=frozenset(Permission(name) for name in orjson.loads(row["input"])["permissions"]),
+        permissions=frozenset(Permission(name) for name in input["permissions"]),
         workspace_ids=None if row["workspace_id"] is None else (row["workspace_id"],),
+        eyes=None if eyes is None else UUID(eyes),
     )
 
 

@@ -114,6 +114,7 @@ async def admit_member(
         key_id=None,
         key_name=presented.signed_in.name,
         member_id=row["id"],
+        eyes=row["id"],
     )
     return actor_of_member(base, role, rooms, permission, workspace_id)
 

@@ -15,6 +15,7 @@ from tenants.events.service import emit
 from tenants.permissions import Actor, Permission
 from tenants.posts import queries
 from tenants.posts.delivery import KIND
+from tenants.posts.eyes import refuse_change
 from tenants.posts.schemas import METADATA_MAX, PostUpdate, VariantWish
 from tenants.posts.service import (
     Found,
@@ -31,7 +32,7 @@ from tenants.posts.states import COMING, EDITABLE
 CONTENT = frozenset({"text", "media", "account_ids", "variants"})
 UPDATE = """
 update posts set text = $3, media = $4::text::jsonb, external_ref = $5, details = $6::text::jsonb, version = version + 1,
-  updated_at = $7, duplicate_policy = $8
+  updated_at = $7, duplicate_policy = $8, content_by = $9
 where agency_id = $1 and id = $2
 """
 SET_VARIANTS = """
@@ -56,13 +57,17 @@ async def update_post(
     db: asyncpg.Connection, actor: Actor, networks: Networks, workspace_id: UUID, post_id: UUID, wish: PostUpdate,
     expected: int | None, now: datetime,
 ) -> Found:  # fmt: skip
-    """Apply a merge patch. Content changes only while no delivery has begun (409 `publish_in_progress`, `state_conflict`)."""
+    """Apply a merge patch. Content changes only while no delivery has begun (409 `publish_in_progress`, `state_conflict`).
+
+    Where four eyes are asked for, it changes only while nothing goes out by itself. Raises FourEyes.
+    """
     post, rows = await locked(db, actor, workspace_id, post_id, expected)
     given = wish.model_fields_set
     if given & CONTENT:
         refuse_in_work(rows)
         if post["state"] == "archived" or any(row["state"] not in EDITABLE for row in rows):
             raise Conflict("The content of what is published cannot change.")
+        refuse_change(post, rows, given & CONTENT)
     media = post["media"]
     if wish.media is not None:
         media = json_text(await resolve_media(db, actor, workspace_id, wish.media))
@@ -97,6 +102,7 @@ async def _store(db: asyncpg.Connection, actor: Actor, post: asyncpg.Record, wis
             json_text(details),
             now,
             wish.duplicate_policy or post["duplicate_policy"],
+            actor.eyes if wish.model_fields_set & CONTENT else post["content_by"],
         )
     except asyncpg.UniqueViolationError as error:
         raise Conflict(code="external_ref_exists") from error

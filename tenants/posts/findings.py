@@ -52,6 +52,7 @@ FIXES: Mapping[str, str] = {
     "duplicate_content": "Change the text, or move the post to `stagger_at`.",
     "in_the_past": "Choose a time that is still to come.",
     "too_far_ahead": "Choose a nearer time.",
+    "four_eyes": "Leave the schedule out, and let somebody else give the post its time.",
 }
 """Code -> what a person can do about it. A code without one names its fix in its detail."""
 

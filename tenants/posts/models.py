@@ -52,6 +52,8 @@ class Post(SQLModel, table=True):
     duplicate_policy: str = Field(default="warn")
     version: int = Field(default=1)
     created_by: UUID | None = Field(default=None)
+    content_by: UUID | None = Field(default=None)
+    """Whose eyes saw the content last, as it was changed (`Actor.eyes`); null where that is not known."""
     created_at: datetime = instant(default_now=True)
     updated_at: datetime = instant(default_now=True)
 

@@ -10,6 +10,7 @@ from core.errors import Conflict, Missing
 from tenants.permissions import Actor
 from tenants.posts import queries
 from tenants.posts.delivery import Change, delivery_of, write
+from tenants.posts.eyes import refuse_alone
 from tenants.posts.moves import RetryAsked
 from tenants.posts.service import Networks, check_stored, locked
 from tenants.posts.states import IN_WORK, NotAllowed, decide
@@ -21,7 +22,7 @@ async def act(
 ) -> asyncpg.Record:  # fmt: skip
     """Apply what a person asks to one publication; a retry is checked like a new schedule. Returns it as it was.
 
-    Raises Missing, Conflict (`publish_in_progress`, `state_conflict`), InvalidInput.
+    Raises Missing, Conflict (`publish_in_progress`, `state_conflict`), InvalidInput, FourEyes.
     """
     found = await queries.get_publication(db, actor, workspace_id, publication_id)
     post, rows = await locked(db, actor, workspace_id, found["post_id"])
@@ -38,6 +39,7 @@ async def act(
     if isinstance(event, RetryAsked):
         if post["state"] == "archived":
             raise Conflict("An archived post takes no time.")
+        refuse_alone(post, actor)
         await check_stored(db, actor, networks, workspace_id, post, [row["account_id"]], now)
     change = Change(row["id"], row["workspace_id"], row["post_id"], row["account_id"], before, decision)
     await write(db, actor.agency_id, [change], now)

@@ -14,6 +14,7 @@ from core.errors import InvalidInput
 from tenants.permissions import Actor, owned_sql
 from tenants.posts.drafts import Content, MediaMissing, draft_of, media_facts
 from tenants.posts.duplicates import find_twins, found_of, normalise
+from tenants.posts.eyes import NEW, FourEyes
 from tenants.posts.findings import DAY, Found, Place, Severity, Subject, find, skipped, together
 from tenants.posts.schemas import PostCreate, VariantWish
 from tenants.posts.service import Networks, contents, place, resolve_media, variant_rows
@@ -63,17 +64,19 @@ async def validate_post(
 
     Raises Missing (workspace) and InvalidInput (accounts, files) as creating does: what is not there cannot be judged.
     """
-    zone, _ = await place(db, actor, workspace_id, wish.account_ids)
+    room = await place(db, actor, workspace_id, wish.account_ids)
     media = await resolve_media(db, actor, workspace_id, wish.media)
     variants = await variant_rows(db, actor, workspace_id, wish.account_ids, wish.variants)
-    due_at, late = None, []
+    due_at, first = None, []
+    if room.four_eyes and wish.schedule is not None:
+        first.append(Found(FourEyes.code, "error", "/schedule", NEW))
     try:
-        due_at = None if wish.schedule is None else read_schedule(wish.schedule, zone, now).at
+        due_at = None if wish.schedule is None else read_schedule(wish.schedule, room.zone, now).at
     except InvalidInput as refusal:
-        late = [Found(fault.code, "error", fault.pointer, fault.detail) for fault in refusal.faults]
+        first += [Found(fault.code, "error", fault.pointer, fault.detail) for fault in refusal.faults]
     plan = Plan(contents(wish.text, media, variants), _places(wish.account_ids, wish.variants), due_at, wish.duplicate_policy)
     (verdict,) = await judge(db, actor, networks, workspace_id, [plan], now)
-    return Verdict(late + verdict.findings, verdict.skipped)
+    return Verdict(first + verdict.findings, verdict.skipped)
 
 
 def _places(account_ids: Sequence[UUID], wishes: Sequence[VariantWish]) -> dict[UUID, Place]:

@@ -4,6 +4,7 @@ Those that start from a caller begin with `owned_sql`, as SQLModel queries begin
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -15,16 +16,29 @@ from tenants.agencies.closed import require_open
 from tenants.audit.entries import insertion
 from tenants.idempotency.records import UNLESS_KEPT
 from tenants.permissions import Actor, owned_sql
+from tenants.posts.states import RETRIABLE
 
 POST_COLUMNS = """p.id, p.workspace_id, p.state, p.text, p.media::text media, p.due_at, p.local_at, p.time_zone,
 p.external_ref, p.details::text details, p.duplicate_policy, p.version, p.created_at, p.updated_at"""
+SHOWN_COLUMNS = f"""{POST_COLUMNS}, p.content_by,
+(select w.four_eyes from workspaces w where w.agency_id = $1 and w.id = $2) four_eyes"""
+"""With what the rule of four eyes needs; the statement begins with `owned_sql`, so the workspace is looked at once."""
 PUBLICATION_COLUMNS = """d.id, d.workspace_id, d.post_id, d.account_id, d.network, d.state, d.due_at, d.next_at, d.attempts,
 d.block_reason, d.external_id, d.external_url, d.published_at, d.resolution, d.error::text error"""
 DELIVERY_COLUMNS = PUBLICATION_COLUMNS + ", d.retries, d.looks, d.unknown_since"
 
+EYES_COLUMNS = ", ".join(
+    f"case when d.state = any (string_to_array('{' '.join(sorted(RETRIABLE))}', ' ')) then ({look}) end {name}"
+    for name, look in (
+        ("content_by", "select p.content_by from posts p where p.agency_id = d.agency_id and p.id = d.post_id"),
+        ("four_eyes", "select w.four_eyes from workspaces w where w.agency_id = d.agency_id and w.id = d.workspace_id"),
+    )
+)
+"""The same for a publication: of the few alone that could be retried."""
+
 WORKSPACE = "select id, time_zone, closed_at from workspaces where agency_id = $1 and id = $2"
 PLACE = """
-select w.time_zone, w.closed_at, a.id, a.network, a.state, a.external_id, a.name, a.handle from workspaces w
+select w.time_zone, w.four_eyes, w.closed_at, a.id, a.network, a.state, a.external_id, a.name, a.handle from workspaces w
 left join accounts a on a.agency_id = w.agency_id and a.workspace_id = w.id and a.id = any($3::uuid[])
 where w.agency_id = $1 and w.id = $2
 """
@@ -34,8 +48,8 @@ select id, network, state, external_id, name, handle from accounts where {owned}
 CREATED = """
 with post as (
   insert into posts (agency_id, workspace_id, id, state, text, media, due_at, local_at, time_zone, external_ref, details,
-    duplicate_policy, version, created_by, created_at, updated_at)
-  values ($1, $2, $3, $4, $5, $6::text::jsonb, $7, $8, $9, $10, $11::text::jsonb, $23, 1, $12, $13, $13)
+    duplicate_policy, version, created_by, content_by, created_at, updated_at)
+  values ($1, $2, $3, $4, $5, $6::text::jsonb, $7, $8, $9, $10, $11::text::jsonb, $23, 1, $12, $24, $13, $13)
   on conflict (agency_id, workspace_id, external_ref) where external_ref is not null do nothing returning id),
 variant as (
   insert into variants (agency_id, workspace_id, id, post_id, account_id, text, media, options)
@@ -56,13 +70,13 @@ happened as (
 KEPT = f"""
 kept as (
   insert into idempotency_records as r (agency_id, key, fingerprint, expires_at, status, headers, body)
-  select $1, $24::text, $25::bytea, now() + $26::interval, $27::int, $28::text::jsonb, $29::bytea from post
+  select $1, $25::text, $26::bytea, now() + $27::interval, $28::int, $29::text::jsonb, $30::bytea from post
   {UNLESS_KEPT} returning 1)"""
 INSERT = f"{CREATED} select 1 kept from post"
-INSERT_TOLD = f"{CREATED}, {insertion(24)} select 1 kept from post"
-INSERT_KEPT = f"{CREATED}, {KEPT}, {insertion(30)} select (select count(*) from kept) kept from post"
+INSERT_TOLD = f"{CREATED}, {insertion(25)} select 1 kept from post"
+INSERT_KEPT = f"{CREATED}, {KEPT}, {insertion(31)} select (select count(*) from kept) kept from post"
 """Answer and audit entry are known before their effect, so they go along: two round trips less."""
-GET = "select " + POST_COLUMNS + " from posts p where {owned} and p.id = $3"
+GET = "select " + SHOWN_COLUMNS + " from posts p where {owned} and p.id = $3"
 PUBLICATIONS_OF = (
     "select " + DELIVERY_COLUMNS + " from publications d where d.agency_id = $1 and d.post_id = any($2::uuid[]) order by d.id"
 )
@@ -77,11 +91,19 @@ select v.id, v.post_id, v.account_id, v.text, v.media::text media, v.options::te
 where v.agency_id = $1 and v.post_id = any($2::uuid[])
   and (v.text is not null or v.media is not null or v.options <> '{}'::jsonb) order by v.id
 """
-GET_PUBLICATION = "select " + DELIVERY_COLUMNS + " from publications d where {owned} and d.id = $3"
+GET_PUBLICATION = "select " + DELIVERY_COLUMNS + ", " + EYES_COLUMNS + " from publications d where {owned} and d.id = $3"
 ATTEMPTS_OF = """
 select id, number, outcome, started_at, finished_at, evidence, error::text error from attempts
 where agency_id = $1 and publication_id = $2 order by number
 """
+
+
+class Room(NamedTuple):
+    """What a new post needs to know of its workspace, and the accounts that it names."""
+
+    zone: str
+    four_eyes: bool
+    accounts: dict[UUID, asyncpg.Record]
 
 
 async def workspace_zone(db: Statements, actor: Actor, workspace_id: UUID, *, look: bool = False) -> str:
@@ -96,14 +118,15 @@ async def workspace_zone(db: Statements, actor: Actor, workspace_id: UUID, *, lo
     return zone
 
 
-async def place(db: Statements, actor: Actor, workspace_id: UUID, ids: Sequence[UUID]) -> tuple[str, dict[UUID, asyncpg.Record]]:
-    """The time zone of a workspace that the caller sees, and those of `ids` that are its accounts. Raises Missing, Conflict."""
+async def place(db: Statements, actor: Actor, workspace_id: UUID, ids: Sequence[UUID]) -> Room:
+    """A workspace that the caller sees, and those of `ids` that are its accounts. Raises Missing, Conflict (closed)."""
     actor.see(workspace_id)
     rows = await db.fetch(PLACE, actor.agency_id, workspace_id, list(ids))
     if not rows:
         raise Missing
     require_open(rows[0]["closed_at"])
-    return rows[0]["time_zone"], {row["id"]: row for row in rows if row["id"] is not None}
+    accounts = {row["id"]: row for row in rows if row["id"] is not None}
+    return Room(rows[0]["time_zone"], rows[0]["four_eyes"], accounts)
 
 
 async def accounts_of(db: Statements, actor: Actor, workspace_id: UUID, ids: Sequence[UUID]) -> dict[UUID, asyncpg.Record]:
@@ -154,14 +177,14 @@ async def attempts_of(db: Statements, agency_id: UUID, publication_id: UUID) -> 
 async def list_posts(db: Statements, actor: Actor, workspace_id: UUID, wanted: Filter, limit: int) -> list[asyncpg.Record]:
     """A page of the workspace's posts, newest first. `wanted` began with the agency and the workspace."""
     actor.see(workspace_id)
-    query = f"select {POST_COLUMNS} from posts p where {owned_sql('p')}{wanted.sql} order by p.id desc limit {int(limit)}"
+    query = f"select {SHOWN_COLUMNS} from posts p where {owned_sql('p')}{wanted.sql} order by p.id desc limit {int(limit)}"
     return await db.fetch(query, *wanted.arguments)
 
 
 async def list_publications(db: Statements, actor: Actor, wanted: Filter, limit: int) -> list[asyncpg.Record]:
     """A page of the agency's publications in the workspaces that the caller sees, newest first. $1 the agency, $2 those."""
     query = (
-        f"select {PUBLICATION_COLUMNS} from publications d where d.agency_id = $1"
+        f"select {PUBLICATION_COLUMNS}, {EYES_COLUMNS} from publications d where d.agency_id = $1"
         f" and ($2::uuid[] is null or d.workspace_id = any($2)){wanted.sql} order by d.id desc limit {int(limit)}"
     )
     return await db.fetch(query, *wanted.arguments)

@@ -14,8 +14,9 @@ import orjson
 
 from core.ids import suffix
 from tenants.permissions import Actor, Permission
+from tenants.posts.eyes import alone_with
 from tenants.posts.rollup import rollup
-from tenants.posts.states import BUSY, CANCELLABLE, EDITABLE, RETRIABLE, SCHEDULABLE
+from tenants.posts.states import BUSY, CANCELLABLE, COMING, EDITABLE, RETRIABLE, SCHEDULABLE
 
 shared = lru_cache(maxsize=8192)(suffix)
 """Ids that repeat over the rows of a page (accounts, workspaces) are encoded once."""
@@ -42,11 +43,11 @@ def _media(text: str | None) -> list[dict[str, Any]] | None:
 
 
 @lru_cache(maxsize=4096)
-def publication_actions(state: str, permissions: frozenset[Permission]) -> tuple[str, ...]:
-    """What a caller with `permissions` may do with a publication in `state` now."""
+def publication_actions(state: str, alone: bool, permissions: frozenset[Permission]) -> tuple[str, ...]:
+    """What a caller with `permissions` may do with a publication in `state` now. `alone`: as `tenants.posts.eyes` says it."""
     actions = []
     if Permission.POST_SCHEDULE in permissions:
-        if state in RETRIABLE:
+        if state in RETRIABLE and not alone:
             actions.append("retry")
         if state in CANCELLABLE:
             actions.append("cancel")
@@ -58,20 +59,22 @@ def publication_actions(state: str, permissions: frozenset[Permission]) -> tuple
 
 
 @lru_cache(maxsize=4096)
-def post_actions(state: str, states: frozenset[str], tried: bool, permissions: frozenset[Permission]) -> tuple[str, ...]:
+def post_actions(
+    state: str, states: frozenset[str], tried: bool, four_eyes: bool, alone: bool, permissions: frozenset[Permission]
+) -> tuple[str, ...]:  # fmt: skip
     """What a caller with `permissions` may do with a post in `state`, whose publications are in `states`, now.
 
-    `tried`: one of them has reached a network, or may have.
+    `tried`: one of them has reached a network, or may have. `four_eyes`, `alone`: as `tenants.posts.eyes` says it.
     """
     if state == "archived":
         return ()
     actions = []
-    if states <= EDITABLE and Permission.POST_UPDATE in permissions:
+    if states <= EDITABLE and not (four_eyes and states & COMING) and Permission.POST_UPDATE in permissions:
         actions.append("update")
     if states & BUSY:
         return tuple(actions)
     if Permission.POST_SCHEDULE in permissions:
-        if states & SCHEDULABLE:
+        if states & SCHEDULABLE and not alone:
             actions.append("schedule")
         if states & (CANCELLABLE - {"planned"}):
             actions.append("cancel")
@@ -82,8 +85,8 @@ def post_actions(state: str, states: frozenset[str], tried: bool, permissions: f
     return tuple(actions)
 
 
-def publication(row: Mapping[str, Any] | asyncpg.Record, actor: Actor) -> dict[str, Any]:
-    """One publication on the wire."""
+def publication(row: Mapping[str, Any] | asyncpg.Record, actor: Actor, *, alone: bool) -> dict[str, Any]:
+    """One publication on the wire. `alone`: its content is the caller's (`tenants.posts.eyes`)."""
     published_at, due_at, error, state = row["published_at"], row["due_at"], row["error"], row["state"]
     return {
         "id": "pub_" + suffix(row["id"]),
@@ -101,7 +104,7 @@ def publication(row: Mapping[str, Any] | asyncpg.Record, actor: Actor) -> dict[s
         "lateness_ms": int((published_at - due_at).total_seconds() * 1000) if published_at and due_at else None,
         "resolution": row["resolution"],
         "error": None if error is None else orjson.loads(error),
-        "allowed_actions": publication_actions(state, actor.permissions),
+        "allowed_actions": publication_actions(state, alone, actor.permissions),
     }
 
 
@@ -119,7 +122,8 @@ def post(
     row: Mapping[str, Any] | asyncpg.Record, publications: Sequence[Mapping[str, Any] | asyncpg.Record], actor: Actor
 ) -> dict[str, Any]:
     """One post on the wire, with its deliveries (rows of `queries.shown_of`)."""
-    deliveries = [publication(each, actor) for each in publications]
+    alone = alone_with(row, actor)
+    deliveries = [publication(each, actor, alone=alone) for each in publications]
     states = [each["state"] for each in deliveries]
     due_at, details = row["due_at"], row["details"]
     return {
@@ -137,7 +141,12 @@ def post(
         "metadata": {} if details == "{}" else orjson.loads(details),
         "publications": deliveries,
         "allowed_actions": post_actions(
-            row["state"], frozenset(states), any(each["attempts"] for each in deliveries), actor.permissions
+            row["state"],
+            frozenset(states),
+            any(each["attempts"] for each in deliveries),
+            row["four_eyes"],
+            alone,
+            actor.permissions,
         ),
         "created_at": instant(row["created_at"]),
         "updated_at": instant(row["updated_at"]),

@@ -22,6 +22,7 @@ from tenants.posts import queries
 from tenants.posts.delivery import KIND, Change, delivery_of, write
 from tenants.posts.drafts import Content, check
 from tenants.posts.duplicates import refuse_twins
+from tenants.posts.eyes import refuse_alone, refuse_new
 from tenants.posts.moves import Cancelled, Scheduled
 from tenants.posts.schemas import MediaWish, PostCreate, VariantWish
 from tenants.posts.states import BUSY, CANCELLABLE, SCHEDULABLE, decide
@@ -47,21 +48,19 @@ def json_text(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
-async def place(
-    db: asyncpg.Connection, actor: Actor, workspace_id: UUID, ids: Sequence[UUID]
-) -> tuple[str, dict[UUID, asyncpg.Record]]:
-    """The workspace's zone and the accounts that a post names. Raises Missing, InvalidInput with a pointer for each account."""
-    zone, accounts = await queries.place(db, actor, workspace_id, ids)
+async def place(db: asyncpg.Connection, actor: Actor, workspace_id: UUID, ids: Sequence[UUID]) -> queries.Room:
+    """The workspace and the accounts that a post names. Raises Missing, InvalidInput with a pointer for each account."""
+    room = await queries.place(db, actor, workspace_id, ids)
     faults = [
         Fault(f"/account_ids/{position}", "not_found", "There is no such account in the workspace.")
         for position, id in enumerate(ids)
-        if id not in accounts
+        if id not in room.accounts
     ]
     if len(set(ids)) != len(ids):
         faults.append(Fault("/account_ids", "validation_failed", "An account is named twice."))
     if faults:
         raise InvalidInput(faults=faults)
-    return zone, accounts
+    return room
 
 
 def _wanted(wish: MediaWish) -> dict[str, Any]:
@@ -142,18 +141,19 @@ async def plan_post(
 ) -> NewPost:
     """Check a wish, and say what it becomes. Stores nothing.
 
-    Raises Missing (workspace), InvalidInput (accounts, media, time, networks' rules), Conflict (`duplicate_content`).
+    Raises Missing (workspace), InvalidInput (accounts, media, time, networks' rules), Conflict (`duplicate_content`), FourEyes.
     """
-    zone, accounts = await place(db, actor, workspace_id, wish.account_ids)
-    due = None if wish.schedule is None else read_schedule(wish.schedule, zone, now)
+    room = await place(db, actor, workspace_id, wish.account_ids)
+    refuse_new(four_eyes=room.four_eyes, scheduled=wish.schedule is not None)
+    due = None if wish.schedule is None else read_schedule(wish.schedule, room.zone, now)
     media = await resolve_media(db, actor, workspace_id, wish.media)
     variants = await variant_rows(db, actor, workspace_id, wish.account_ids, wish.variants)
     if due is not None:
         drafts = contents(wish.text, media, variants)
-        await check(db, actor, networks, accounts, drafts)
+        await check(db, actor, networks, room.accounts, drafts)
         if wish.duplicate_policy == "reject":
             await refuse_twins(db, actor, workspace_id, texts_of(drafts), due.at, None)
-    return _new_post(workspace_id, wish, due, json_text(media), variants, accounts, now)
+    return _new_post(actor, workspace_id, wish, due, json_text(media), variants, room, now)
 
 
 async def store_post(
@@ -171,7 +171,7 @@ async def store_post(
         row["state"], row["text"], row["media"], row["due_at"], row["local_at"], row["time_zone"], row["external_ref"],
         row["details"], actor.id, row["created_at"], *columns, [each["id"] for each in publications],
         publications[0]["state"], [each["network"] for each in publications], new_id(), row["duplicate_policy"],
-        *(record or ()), *told,
+        row["content_by"], *(record or ()), *told,
     )  # fmt: skip
     if kept is None:
         raise Conflict(code="external_ref_exists")
@@ -183,15 +183,15 @@ async def store_post(
 
 
 def _new_post(
-    workspace_id: UUID, wish: PostCreate, due: Due | None, media: str, variants: Sequence[VariantRow],
-    accounts: Mapping[UUID, asyncpg.Record], now: datetime,
+    actor: Actor, workspace_id: UUID, wish: PostCreate, due: Due | None, media: str, variants: Sequence[VariantRow],
+    room: queries.Room, now: datetime,
 ) -> NewPost:  # fmt: skip
     post_id, at = new_id(), due.at if due else None
     row = {
         "id": post_id, "workspace_id": workspace_id, "state": "scheduled" if due else "draft", "text": wish.text,
         "media": media, "due_at": at, "local_at": due.local if due else None, "time_zone": due.time_zone if due else None,
         "external_ref": wish.external_ref, "details": json_text(wish.metadata), "duplicate_policy": wish.duplicate_policy,
-        "version": 1, "created_at": now, "updated_at": now,
+        "version": 1, "created_at": now, "updated_at": now, "content_by": actor.eyes, "four_eyes": room.four_eyes,
     }  # fmt: skip
     fresh = {
         "post_id": post_id, "state": "scheduled" if due else "planned", "due_at": at, "next_at": None, "attempts": 0,
@@ -202,7 +202,7 @@ def _new_post(
     for variant_id, account_id, text, own_media, options in variants:
         differs = text is not None or own_media is not None or options != "{}"
         shown = {"variant_text": text, "variant_media": own_media, "variant_options": options}
-        delivery = {"id": new_id(), "account_id": account_id, "network": accounts[account_id]["network"]}
+        delivery = {"id": new_id(), "account_id": account_id, "network": room.accounts[account_id]["network"]}
         publications.append(fresh | delivery | shown | {"variant_id": variant_id if differs else None})
     return NewPost(row, publications, variants)
 
@@ -241,7 +241,7 @@ async def schedule_post(
     db: asyncpg.Connection, actor: Actor, networks: Networks, workspace_id: UUID, post_id: UUID, wish: Any,
     expected: int | None, now: datetime,
 ) -> Found:  # fmt: skip
-    """Give a post its time, the first or another. What is published already stays so. Raises Conflict, InvalidInput.
+    """Give a post its time, the first or another. What is published already stays so. Raises Conflict, InvalidInput, FourEyes.
 
     As all that changes a post, it returns what was there before.
     """
@@ -254,6 +254,7 @@ async def schedule_post(
     coming = [row for row in rows if row["state"] in SCHEDULABLE]
     if not coming:
         raise Conflict("Nothing of this post is left to publish.")
+    refuse_alone(post, actor, ["/schedule"])
     await check_stored(db, actor, networks, workspace_id, post, [row["account_id"] for row in coming], due.at)
     await write(db, actor.agency_id, changes_of(coming, Scheduled(due.at), now, SCHEDULABLE), now)
     await set_time(db, actor, post_id, due, now)
