@@ -26,6 +26,7 @@ LatePolicy = Literal["publish_late", "skip", "ask"]
 FourEyes = Annotated[
     bool,
     Field(
+        strict=True,
         description="A post goes out only if somebody else than who changed its content last sends it on its way. Otherwise the"
         " answer is 403 `four_eyes`. What is scheduled when this is switched on stays so.",
         examples=[False],
