@@ -16,7 +16,6 @@ from tests.applications.issuing import issue
 from tests.applications.test_alone import alone, own_token
 from tests.conftest import Platform, TestAgency, client_of
 from tests.people.cast import Cast, Someone
-from tests.people.people import join, make_person, signed_in
 from tests.walls.things import an_account
 
 LATER = {"at": "2027-06-01T09:00:00", "time_zone": "Europe/Berlin"}
@@ -230,12 +229,13 @@ async def test_every_part_of_the_content_makes_an_author(
     ada: Someone, ben: Someone, posts: str, account: str, database: Database, agency: TestAgency
 ) -> None:
     more = await an_account(database, agency.tenant, agency.workspace.id)
-    for wish in (
+    wishes: tuple[dict[str, Any], ...] = (
         {"text": "Other"},
         {"media": []},
         {"account_ids": [account, more]},
         {"variants": [{"account_id": account, "options": {}}]},
-    ):
+    )
+    for wish in wishes:
         post = await draft(ada.client, posts, account)
         assert (await change(ben.client, post, **wish)).status_code == 200
         assert refused(await send(ben.client, post), "/schedule")
@@ -286,11 +286,8 @@ async def test_a_batch_refuses_the_items_with_a_time(ada: Someone, ben: Someone,
 async def test_a_sheet_brings_drafts_of_who_sent_it_and_nothing_with_a_time(
     platform: Platform, database: Database, agency: TestAgency, account: str
 ) -> None:
-    ada, ben = [
-        await signed_in(platform.app, database, user, agency)
-        for user in [await make_person(database, f"{name}@first.example") for name in ("ada", "ben")]
-        if await join(database, agency, user, "owner")
-    ]
+    people = Cast(platform.app, database, agency)
+    ada, ben = [(await people.add(name, "owner")).client for name in ("ada", "ben")]
     async with client_of(platform.app, agency.key) as client:
         await ask_for_four_eyes(client, agency)
     posts = f"/v1/workspaces/{workspace_of(agency)}/posts"
