@@ -25,6 +25,7 @@ class Workspace(SQLModel, table=True):
     time_zone: str
     late_policy: str = "ask"
     late_window_s: int = 21_600
+    four_eyes: bool = False
     closed_at: datetime | None = Field(None, sa_type=DateTime(timezone=True))
     erase_at: datetime | None = Field(None, sa_type=DateTime(timezone=True))
     version: int = 1
@@ -44,6 +45,7 @@ class Read(BaseModel):
     time_zone: str
     late_policy: str
     late_window_s: int
+    four_eyes: bool
     closed_at: Instant | None
     erase_at: Instant | None
     version: int
