@@ -37,14 +37,16 @@ EYES_COLUMNS = ", ".join(
 """The same for a publication: of the few alone that could be retried."""
 
 WORKSPACE = "select id, time_zone, closed_at from workspaces where agency_id = $1 and id = $2"
-PLACE = """
-select w.time_zone, w.four_eyes, w.closed_at, a.id, a.network, a.state, a.external_id, a.name, a.handle from workspaces w
-left join accounts a on a.agency_id = w.agency_id and a.workspace_id = w.id and a.id = any($3::uuid[])
+FOUND = """
+left join lateral (select id, network, state, external_id, name, handle from accounts
+  where agency_id = $1 and workspace_id = $2 and id = x.id limit 1) a on true"""
+"""One account for each id. Compared with the whole list, the planner may walk all accounts of the agency."""
+PLACE = f"""
+select w.time_zone, w.four_eyes, w.closed_at, a.* from workspaces w
+left join unnest($3::uuid[]) x(id) on true {FOUND}
 where w.agency_id = $1 and w.id = $2
 """
-ACCOUNTS = """
-select id, network, state, external_id, name, handle from accounts where {owned} and id = any($3::uuid[])
-"""
+ACCOUNTS = f"select a.* from unnest($3::uuid[]) x(id) {FOUND} where a.id is not null"
 CREATED = """
 with post as (
   insert into posts (agency_id, workspace_id, id, state, text, media, due_at, local_at, time_zone, external_ref, details,
@@ -131,7 +133,7 @@ async def place(db: Statements, actor: Actor, workspace_id: UUID, ids: Sequence[
 
 async def accounts_of(db: Statements, actor: Actor, workspace_id: UUID, ids: Sequence[UUID]) -> dict[UUID, asyncpg.Record]:
     """Those of `ids` that are accounts of the workspace."""
-    rows = await db.fetch(ACCOUNTS.format(owned=owned_sql("accounts")), actor.agency_id, workspace_id, list(ids))
+    rows = await db.fetch(ACCOUNTS, actor.agency_id, workspace_id, list(ids))
     return {row["id"]: row for row in rows}
 
 
