@@ -116,11 +116,8 @@ def _require_scope(actor: Actor, wanted: Permission) -> None:
         raise
 
 
-_OrSession = Annotated[Any, Depends(signed_in.scheme)]
-
-
 class ApiKey(SecurityBase):
-    """The scheme as the document has it. What is called is the caller of one kind of transaction."""
+    """The scheme as the document has it (which adds the cookie). What is called is the caller of one kind of transaction."""
 
     def __init__(self) -> None:
         self.model = HTTPBearer()
@@ -128,17 +125,17 @@ class ApiKey(SecurityBase):
 
 
 class _OnSession(ApiKey):
-    async def __call__(self, scopes: SecurityScopes, request: StrictRequest, _or: _OrSession) -> Actor:
+    async def __call__(self, scopes: SecurityScopes, request: StrictRequest) -> Actor:
         return await _admit(request, raw(await session(request)), scopes, lockable(request))
 
 
 class _OnBare(ApiKey):
-    async def __call__(self, scopes: SecurityScopes, request: StrictRequest, _or: _OrSession) -> Actor:
+    async def __call__(self, scopes: SecurityScopes, request: StrictRequest) -> Actor:
         return await _admit(request, await bare(request), scopes, lockable(request))
 
 
 class _Apart(ApiKey):
-    async def __call__(self, scopes: SecurityScopes, request: StrictRequest, _or: _OrSession) -> Actor:
+    async def __call__(self, scopes: SecurityScopes, request: StrictRequest) -> Actor:
         tenant = Tenant((await presented_key(request)).agency_id)
         async with request.app.state.database.connection(tenant) as db:
             return await _admit(request, db, scopes)

@@ -39,6 +39,7 @@ def finish(operation: Operation, components: dict[str, Any]) -> None:
     scopes = [scope for one in operation.get("security", ()) for scope in next(iter(one.values()))]
     if scopes:
         operation["x-required-permission"] = scopes[0]
+        operation["security"].append({"Session": [scopes[0]]})  # a dependency of its own would be solved in each request
         if scopes[0] in DELEGABLE:
             operation["security"].append({"OAuth2": [scopes[0]]})
     operation.setdefault("security", [])

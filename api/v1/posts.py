@@ -81,8 +81,8 @@ async def _answer(
 
 @router.post(PATH, status_code=201, response_model=PostRead, summary="Create a post")
 async def create_post(
-    workspace_id: WorkspaceId, db: Bare, actor: Annotated[Actor, can_bare(Permission.POST_CREATE)], idem: IdemBare,
-    body: PostCreate, request: Request,
+    workspace_id: WorkspaceId, actor: Annotated[Actor, can_bare(Permission.POST_CREATE)], idem: IdemBare, body: PostCreate,
+    request: Request,
 ) -> Response:  # fmt: skip
     """Create a post for one or more accounts: a draft, at a time, or `now`.
 
@@ -90,12 +90,12 @@ async def create_post(
     """
     if body.schedule is not None:
         actor.require(Permission.POST_SCHEDULE)
-    new = await service.plan_post(db, actor, request.app.state.networks, workspace_id, body, now())
+    new = await service.plan_post(idem.db, actor, request.app.state.networks, workspace_id, body, now())
     read = rows.post(new.row, new.publications, actor)
     location = f"/v1/workspaces/{encode('wsp', workspace_id)}/posts/{read['id']}"
     answer = Answer.of(orjson.dumps(read), status=201, location=location, etag=1)
     entry = Entry("post", new.id, workspace_id, after=_told(new.row, _accounts(read)))
-    await service.store_post(db, actor, new, idem.told(entry), idem.record(answer))
+    await service.store_post(idem.db, actor, new, idem.told(entry), idem.record(answer))
     return answer.response
 
 
