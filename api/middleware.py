@@ -99,8 +99,9 @@ class Edge:
                     headers.append("RateLimit", left)
                 if self.origins:
                     cors.admit(headers, origin)
-                for name, value in SECURITY_HEADERS:
-                    headers.setdefault(name.decode(), value.decode())
+                raw = message["headers"]
+                there = {name for name, _ in raw}
+                raw.extend(one for one in SECURITY_HEADERS if one[0] not in there)
             elif head and message["type"] == "http.response.body":
                 message = {**message, "body": b""}
             await send(message)

@@ -113,8 +113,9 @@ def begin(tenant: Stamp | None) -> str:
     """
     if isinstance(tenant, Person):
         return f"begin; set local app.user_id = '{tenant.user_id or ''}'"
-    agency, workspaces = (tenant.agency_id, tenant.workspaces_literal) if tenant else ("", "")
-    return f"begin; set local app.agency_id = '{agency}'; set local app.workspace_ids = '{workspaces}'"
+    workspaces = tenant.workspaces_literal if tenant else ""
+    narrowed = f"; set local app.workspace_ids = '{workspaces}'" if workspaces else ""  # without it: all of the agency's
+    return f"begin; set local app.agency_id = '{tenant.agency_id if tenant else ''}'{narrowed}"
 
 
 async def roll_back(connection: asyncpg.Connection) -> None:

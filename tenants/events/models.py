@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, ForeignKeyConstraint, Index, text
+from sqlalchemy import BigInteger, Column, Index, text
 from sqlmodel import Field, SQLModel
 
 from core.tables import instant, json_column
@@ -14,10 +14,7 @@ class Event(SQLModel, table=True):
     """What happened. `transaction_id` is PostgreSQL's, so a reader can stop before what is not committed yet."""
 
     __tablename__ = "events"
-    __table_args__ = (
-        ForeignKeyConstraint(["agency_id", "workspace_id"], ["workspaces.agency_id", "workspaces.id"]),
-        Index("ix_events_order", "agency_id", "transaction_id", "id"),
-    )
+    __table_args__ = (Index("ix_events_order", "agency_id", "transaction_id", "id"),)
 
     agency_id: UUID = Field(primary_key=True)
     id: UUID = Field(primary_key=True)

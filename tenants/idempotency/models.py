@@ -15,7 +15,7 @@ class IdempotencyRecord(SQLModel, table=True):
 
     __tablename__ = "idempotency_records"
 
-    agency_id: UUID = Field(primary_key=True, foreign_key="agencies.id")
+    agency_id: UUID = Field(primary_key=True)
     key: str = Field(primary_key=True)
     fingerprint: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     status: int | None = Field(default=None)

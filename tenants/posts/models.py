@@ -162,7 +162,6 @@ class Attempt(SQLModel, table=True):
 
     __tablename__ = "attempts"
     __table_args__ = (
-        ForeignKeyConstraint(["agency_id", "workspace_id"], ["workspaces.agency_id", "workspaces.id"]),
         ForeignKeyConstraint(["agency_id", "publication_id"], ["publications.agency_id", "publications.id"], ondelete="CASCADE"),
         _one_of("outcome", "armed", "unknown", "published", "refused", "not_sent", "absent"),
         Index(
