@@ -12,7 +12,6 @@ from uuid import UUID
 
 import orjson
 import webauthn
-from asyncpg import UniqueViolationError
 from webauthn.helpers import exceptions, structs
 
 from core.crypto import same, sign
@@ -35,7 +34,9 @@ select id, public_key, sign_count, last_challenge_us from passkeys where user_id
 """
 INSERT = """
 insert into passkeys (user_id, id, name, credential_id, public_key, sign_count, created_at) values ($1, $2, $3, $4, $5, $6, $7)
+on conflict do nothing returning id
 """
+"""Of one that is there already nothing comes back, and the transaction goes on: a page is still to be shown in it."""
 USED = "update passkeys set sign_count = $3, last_challenge_us = $4, last_used_at = $5 where user_id = $1 and id = $2"
 REMOVE = "delete from passkeys where user_id = $1 and id = $2 returning id"
 REQUIRED, PREFERRED = structs.UserVerificationRequirement.REQUIRED, structs.UserVerificationRequirement.PREFERRED
@@ -130,10 +131,8 @@ async def add_passkey(db: Bare, house: House, signed: SignedIn, name: str, crede
         raise Conflict(f"There are {PASSKEYS_MAX} passkeys already: remove one first.")
     id = new_id()
     values = (verified.credential_id, verified.credential_public_key, verified.sign_count, now)
-    try:
-        await db.execute(INSERT, signed.user_id, id, name, *values)
-    except UniqueViolationError as error:
-        raise Conflict("This passkey is there already.") from error
+    if await db.fetchval(INSERT, signed.user_id, id, name, *values) is None:
+        raise Conflict("This passkey is there already.")
     return id
 
 

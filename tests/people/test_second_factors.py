@@ -1,5 +1,6 @@
 """Second factors through the door: apps, passkeys, recovery codes, half sessions, and who may change them."""
 
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -313,3 +314,16 @@ async def test_an_owner_without_a_password_closes_the_agency_by_its_passkey(
     shown = {"passkey": device.get(await passkey_options(home))}
     assert (await home.post("/v1/sessions/current/reauthentication", json=shown)).status_code == 204
     assert (await home.post("/v1/agency/closure")).status_code == 202
+
+
+async def test_a_passkey_that_is_sent_twice_is_refused_by_page_and_operation(home: httpx2.AsyncClient) -> None:
+    options = (await home.post("/v1/me/passkeys/options")).json()["options"]
+    made = Device(PUBLIC).create(options)
+    form = {"name": "phone", "passkey": json.dumps(made)}
+    first = await home.post("/security/passkeys", data=form)
+    second = await home.post("/security/passkeys", data=form)
+    assert first.status_code in {200, 303}, first.text
+    assert (second.status_code, second.headers["content-type"].partition(";")[0]) == (409, "text/html"), second.text
+    answer = await home.post("/v1/me/passkeys", json={"name": "phone", "passkey": made})
+    assert (answer.status_code, answer.json()["code"]) == (409, "state_conflict")
+    assert len((await home.get("/v1/me/second-factors")).json()["passkeys"]) == 1
