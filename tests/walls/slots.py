@@ -71,8 +71,8 @@ class Operation:
         return made if slot is None else put(made, self.schema, self.document, slot.name, id, ids)
 
 
-def operations(document: Schema) -> list[Operation]:
-    """Read every operation of an agency's things, with its slots."""
+def operations(document: Schema, *, own: bool = False) -> list[Operation]:
+    """Read every operation of an agency's things, with its slots; `own`: those that no permission opens, a person's own."""
     found = []
     for path, item in document["paths"].items():
         for method, raw in item.items():
@@ -82,9 +82,9 @@ def operations(document: Schema) -> list[Operation]:
             schema = content[kind]["schema"] if kind else {}
             slots = [slot for one in parameters for slot in _of_parameter(one)]
             slots += [Slot("body", name, prefix) for name, prefix in ids_in(schema, document)]
-            if "x-required-permission" not in raw:
-                continue  # a person's own, and no agency's: tests/people
-            permission = raw["x-required-permission"]
+            if own is ("x-required-permission" in raw):
+                continue  # a person's own are tried in tests/people/test_refused_people.py
+            permission = raw.get("x-required-permission", "")
             found.append(Operation(raw["operationId"], method.upper(), path, permission, kind, schema, document, tuple(slots)))
     return found
 
