@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import Request
 
-from api.audited import INVITATION_ACCEPTED, from_where
+from api.audited import INVITATION_ACCEPTED, by_session
 from api.rate_limits import RateLimits
 from api.signed_in import Own, place_of
 from core.clock import now
@@ -52,7 +52,7 @@ async def accept(request: Request, own: Own, text: str) -> tuple[Row, UUID]:
     with _counted(request):
         presented = read_token(text)
         before, after = await acceptance.accept(own.db, presented, own.signed_in.user_id, now())
-    await _tell(request, own.db, presented, before, after)
+    await _tell(request, own.db, presented, before, after, own.signed_in.session_id)
     await stamp_agency(own.db, None)
     return before, after["member_id"]
 
@@ -79,8 +79,10 @@ async def join(request: Request, text: str, name: str, password: str) -> Begun:
             return await begin_whole(db, user_id, place_of(request), begun_at)
 
 
-async def _tell(request: Request, db: Bare, presented: PresentedInvitation, before: Row, after: Row) -> None:
-    """Write the entry of the audit log: the member did it, whom it made."""
+async def _tell(
+    request: Request, db: Bare, presented: PresentedInvitation, before: Row, after: Row, session_id: UUID | None = None
+) -> None:  # fmt: skip
+    """Write the entry of the audit log: the member did it, whom it made. Who is new has no session yet."""
     entry = Entry("invitation", after["id"], None, pick("invitation", before), pick("invitation", after))
-    origin = from_where(request, "member", after["member_id"])
+    origin = by_session(request, after["member_id"], session_id)
     await record(db, presented.agency_id, INVITATION_ACCEPTED, origin, entry)

@@ -91,14 +91,21 @@ def origin_of(request: Request) -> Origin:
     """Who asks, for whom, and from where."""
     actor: Actor = request.state.actor
     if actor.application_id is not None:
-        return replace(from_where(request, "application", actor.application_id), on_behalf_of=actor.member_id)
+        credential = None if actor.grant_id is None else ("grant", actor.grant_id)
+        found = from_where(request, "application", actor.application_id, credential)
+        return replace(found, on_behalf_of=actor.member_id)
     if actor.member_id is not None:
-        return from_where(request, "member", actor.member_id)
+        return by_session(request, actor.member_id, actor.session_id)
     assert actor.key_id is not None  # who is neither has a key
     return from_where(request, "key", actor.key_id)
 
 
-def from_where(request: Request, actor_type: str, actor_id: UUID) -> Origin:
+def by_session(request: Request, member_id: UUID, session_id: UUID | None) -> Origin:
+    """Say that a member acts, by one of its sessions."""
+    return from_where(request, "member", member_id, None if session_id is None else ("session", session_id))
+
+
+def from_where(request: Request, actor_type: str, actor_id: UUID, credential: tuple[str, UUID] | None = None) -> Origin:
     """Add to an actor from where it came: the client's address (past the trusted proxies), its program, the request."""
     agent = request.headers.get("user-agent", "")[:USER_AGENT_LENGTH_MAX]
     return Origin(
@@ -106,5 +113,6 @@ def from_where(request: Request, actor_type: str, actor_id: UUID) -> Origin:
         actor_id,
         request_id=request.scope.get("request_id", ""),
         address=request.client.host if request.client else None,
+        credential=credential,
         user_agent=(agent if agent.isprintable() else ascii(agent)[1:-1]) or None,
     )

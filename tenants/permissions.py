@@ -251,6 +251,10 @@ class Actor:
     """The token by which it calls, if it does."""
     eyes: UUID | None = None
     """Whose eyes see what it writes: those of a member, whichever of its keys and tokens calls, or else of the operator's key."""
+    session_id: UUID | None = None
+    """The session of a person who calls by cookie."""
+    grant_id: UUID | None = None
+    """The grant that stands behind a token."""
 
     @property
     def id(self) -> UUID | None:

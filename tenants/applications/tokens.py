@@ -141,6 +141,7 @@ def _base(presented: PresentedToken, row: Row) -> Actor:
         application_id=row["application_id"],
         token_id=row["id"],
         eyes=row["eyes"],
+        grant_id=row["grant_id"],
     )
 
 

@@ -33,11 +33,13 @@ LOOK_BACK = timedelta(minutes=10)
 """How much older than the last sealed entry one may be that is committed only now. Its id is minted at the end of a request,
 so what lies between is the request's deadline (30 s) and the difference between the clocks of API machines."""
 ENTRY = """e.id, e.workspace_id, e.action, e.actor_type, e.actor_id, e.on_behalf_of, e.subject_type, e.subject_id, e.address,
-e.user_agent, e.request_id, e.before::text before, e.after::text after, e.at"""
+e.user_agent, e.request_id, e.credential_type, e.credential_id, e.before::text before, e.after::text after, e.at"""
 HEAD = "select sequence, hash, sealed_at, entry_id from audit_seals where agency_id = $1 order by sequence desc limit 1"
 UNSEALED = """from audit_entries e where e.agency_id = $1 and e.id > $2
   and not exists (select 1 from audit_seals s where s.agency_id = $1 and s.entry_id = e.id)"""
 NEXT = f"select {ENTRY} {UNSEALED} order by e.id limit {SEAL_MAX}"
+SINCE_0021 = {"credential_type", "credential_id"}
+"""Columns that entries had not always. An empty one is no part of what is hashed, so seals that are older than it hold."""
 COUNT = f"select count(*) {UNSEALED}"
 INSERT = """
 insert into audit_seals (agency_id, sequence, entry_id, hash)
@@ -81,6 +83,9 @@ def canonical(sequence: int, row: asyncpg.Record) -> bytes:
         told[name] = None if row[name] is None else orjson.loads(row[name])
     told["at"] = row["at"].isoformat(timespec="microseconds")
     wanted: dict[str, Any] = {name: value for name, value in told.items() if name not in {"sequence", "hash"}}
+    for name in SINCE_0021:
+        if wanted[name] is None:
+            del wanted[name]
     return orjson.dumps(wanted | {"sequence": sequence}, option=orjson.OPT_SORT_KEYS)
 
 

@@ -57,7 +57,7 @@ IDS = {
 USER_AGENT_LENGTH_MAX = 200
 COLUMNS = (
     "id", "workspace_id", "action", "actor_type", "actor_id", "on_behalf_of", "subject_type", "subject_id", "address", "user_agent",
-    "request_id", "before", "after",
+    "request_id", "credential_type", "credential_id", "before", "after",
 )  # fmt: skip
 KIND = "audit"
 """The duty that seals an agency's entries; its subject is the agency."""
@@ -86,6 +86,8 @@ class Origin:
     address: str | None = None
     user_agent: str | None = None
     on_behalf_of: UUID | None = None
+    credential: tuple[str, UUID] | None = None
+    """By what it acted, where that is not the actor itself: the noun and id of a member's session, of an application's grant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,8 @@ def values(action: str, origin: Origin, entry: Entry) -> tuple[Any, ...]:
     before, after = (None if one is None else orjson.dumps(one).decode() for one in (entry.before, entry.after))
     return (
         new_id(), entry.workspace_id, action, origin.actor_type, origin.actor_id, origin.on_behalf_of, entry.subject_type,
-        entry.subject_id, origin.address, origin.user_agent, origin.request_id, before, after,
+        entry.subject_id, origin.address, origin.user_agent, origin.request_id,
+        *(origin.credential or (None, None)), before, after,
     )  # fmt: skip
 
 

@@ -31,6 +31,8 @@ class AuditEntry(SQLModel, table=True):
     address: str | None = Field(default=None)
     user_agent: str | None = Field(default=None)
     request_id: str
+    credential_type: str | None = Field(default=None)
+    credential_id: UUID | None = Field(default=None)
     before: dict[str, Any] | None = json_column(None)
     after: dict[str, Any] | None = json_column(None)
     at: datetime = instant(default_now=True)

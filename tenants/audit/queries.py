@@ -64,6 +64,7 @@ def shown(row: asyncpg.Record) -> dict[str, Any]:
         "action": row["action"],
         "actor": named(row["actor_type"], row["actor_id"]),
         "on_behalf_of": None if row["on_behalf_of"] is None else named(BEHALF, row["on_behalf_of"]),
+        "credential": None if row["credential_id"] is None else named(row["credential_type"], row["credential_id"]),
         "workspace_id": None if row["workspace_id"] is None else encode("wsp", row["workspace_id"]),
         "subject": named(row["subject_type"], row["subject_id"]),
         "address": row["address"],

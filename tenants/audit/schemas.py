@@ -35,6 +35,11 @@ class AuditEntryRead(Output):
     action: str = Field(description="What was done: `noun.verb`. The set is open.", examples=["workspace.update"])
     actor: Named = Field(description="Who did it.", examples=[{"type": "key", "id": "key_01kazm3v9sfa4t2tq9gk1x7c5e"}])
     on_behalf_of: Named | None = Field(description="For whom, if not for itself.")
+    credential: Named | None = Field(
+        description="By what the actor was known: the session of a member, the grant of an application; null: by the actor itself,"
+        " as a key is, or it is not known.",
+        examples=[{"type": "session", "id": "ses_01kazm3v9sfa4t2tq9gk1x7c5e"}],
+    )
     workspace_id: WorkspaceId | None = Field(description="Where; null: it is the agency's.")
     subject: Named = Field(description="To what.", examples=[{"type": "post", "id": ID_EXAMPLE}])
     address: str | None = Field(description="The address that the request came from.", examples=["203.0.113.7"])

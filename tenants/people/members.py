@@ -115,6 +115,7 @@ async def admit_member(
         key_name=presented.signed_in.name,
         member_id=row["id"],
         eyes=row["id"],
+        session_id=presented.signed_in.session_id,
     )
     return actor_of_member(base, role, rooms, permission, workspace_id)
 

@@ -1,6 +1,7 @@
 """The chain: sealed in order by one at a time, unbroken under any number of writers, and telling on whoever touches it."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
@@ -13,7 +14,7 @@ from core import duties
 from core.db import Database, Tenant
 from core.ids import encode, new_id
 from core.settings import Settings
-from tenants.audit import entries
+from tenants.audit import chain, entries
 from tenants.audit.entries import Entry, Origin, record
 from tests.conftest import Platform, TestAgency
 from workers.duties import run_batch
@@ -174,6 +175,9 @@ TAMPERINGS = {
     "what was before": ("update audit_entries set after = after || '{{\"name\": \"x\"}}' where id = {third}", 3, "hash_differs"),
     "the time": ("update audit_entries set at = at + interval '1 microsecond' where id = {third}", 3, "hash_differs"),
     "the actor": ("update audit_entries set actor_id = id where id = {third}", 3, "hash_differs"),
+    "the session": (
+        "update audit_entries set credential_type = 'session', credential_id = id where id = {third}", 3, "hash_differs",
+    ),
     "an entry taken away": ("delete from audit_entries where id = {third}", 3, "entry_missing"),
     "a seal taken away": ("delete from audit_seals where entry_id = {third}", 3, "seal_missing"),
     "both taken away": (
@@ -282,3 +286,16 @@ async def test_two_agencies_have_chains_of_their_own(platform: Platform, agency:
     async with platform.context.database.connection(Tenant(other.actor.agency_id)) as db:
         assert await db.fetchval("select count(*) from audit_seals") == 1
         assert encode("agc", await db.fetchval("select agency_id from audit_seals")) == encode("agc", other.actor.agency_id)
+
+
+async def test_what_was_sealed_before_entries_named_their_session_still_verifies(platform: Platform, agency: TestAgency) -> None:
+    async with platform.client(agency.key) as client:
+        await write(client, 1)
+        async with platform.context.database.connection(agency.tenant) as db:
+            row = await db.fetchrow(f"select {chain.ENTRY} from audit_entries e")
+    written = json.loads(chain.canonical(1, row))
+    # As the first version wrote it: these names, and no other
+    assert sorted(written) == [
+        "action", "actor_id", "actor_type", "address", "after", "at", "before", "id", "on_behalf_of", "request_id", "sequence",
+        "subject_id", "subject_type", "user_agent", "workspace_id",
+    ]  # fmt: skip

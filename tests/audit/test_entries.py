@@ -1,5 +1,6 @@
 """What is written: one entry for each request that changed something, in its transaction, and nothing secret."""
 
+import json
 from typing import Any
 
 import asyncpg
@@ -11,6 +12,7 @@ from core.db import Database
 from core.ids import decode, encode
 from core.settings import Settings
 from tenants.permissions import Permission
+from tests.applications.issuing import issue
 from tests.conftest import Platform, TestAgency, client_of
 from tests.media.files import picture
 from tests.people.people import join, make_person, signed_in, with_application
@@ -256,3 +258,35 @@ async def test_the_text_of_a_key_is_in_no_entry(app: FastAPI, agency: TestAgency
     await owner.close()
     assert len(rows) == 2
     assert not [row for row in rows if made["key"][-20:] in row or agency.key[-20:] in row or hashed in row]
+
+
+async def test_an_entry_names_the_session_or_the_grant_by_which_it_was_done(
+    platform: Platform, database: Database, agency: TestAgency
+) -> None:
+    # Given a member with two browsers, and an application that it granted
+    user_id = await make_person(database, "two@first.example")
+    member_id = await join(database, agency, user_id, "owner")
+    browsers = [await signed_in(platform.app, database, user_id, agency) for _ in range(2)]
+    token = await issue(
+        platform.app, database, agency, "oat", member_id, frozenset({Permission.WORKSPACE_UPDATE}), [agency.workspace.id]
+    )
+    path = f"/v1/workspaces/{encode('wsp', agency.workspace.id)}"
+    keys, application = platform.client(agency.key), platform.client(token)
+    # When each of them changes something, and a key does
+    for number, client in enumerate((*browsers, application, keys)):
+        answer = await client.patch(path, json={"name": f"by {number}"}, headers={"If-Match": "*"})
+        assert answer.status_code == 200, answer.text
+    # Then each entry says by what, and so does the export
+    current = [(await one.get("/v1/sessions")).json()["data"] for one in browsers]
+    sessions = [next(one["id"] for one in listed if one["current"]) for listed in current]
+    found = [one["credential"] for one in (await keys.get("/v1/audit-entries", params={"limit": 4})).json()["data"]]
+    grant = (await keys.get("/v1/grants")).json()["data"][0]["id"]
+    wanted = [None, {"type": "grant", "id": grant}, *({"type": "session", "id": one} for one in reversed(sessions))]
+    assert found == wanted
+    exported = [json.loads(line)["credential"] for line in (await keys.get("/v1/audit-entries/export")).text.splitlines()]
+    assert exported[-4:] == found[::-1]
+    # And it is a part of what is sealed
+    await platform.work("audit")
+    assert (await keys.get("/v1/audit-entries/verify")).json()["ok"]
+    for client in (*browsers, application, keys):
+        await client.aclose()

@@ -10,7 +10,7 @@ from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from api.audited import CONSENT, from_where
+from api.audited import CONSENT, by_session
 from api.pages.people.forms import Form, read_form
 from api.pages.people.frame import page, to_sign_in
 from api.pages.people.language import PARAMETER, Words, choose_language
@@ -150,5 +150,6 @@ async def _allow(
         session, house.secret, house.public_url, wish, presented, scopes, chosen, moment
     )  # fmt: skip
     entry = Entry("grant", granted.grant["id"], None, after=pick("grant", granted.grant))
-    await record(raw(session), presented.agency_id, CONSENT, from_where(request, "member", granted.member_id), entry)
+    origin = by_session(request, granted.member_id, presented.signed_in.session_id)
+    await record(raw(session), presented.agency_id, CONSENT, origin, entry)
     return _lead(request, wish, code=granted.code)
