@@ -1,8 +1,8 @@
 """Links: making, listing and ending them for the agency's people, and opening one for whoever holds it.
 
 A link that is opened has the right of its row and of nothing else: the transaction carries the stamp of its agency and its
-workspace, and what is shown is an allow-list. It ends with its time, with its last opening, when it is revoked, with the key that
-made it, and with the membership that made it, in the agency or in the workspace.
+workspace, and what is shown is an allow-list. It ends with its time, with its last opening, when it is revoked, and when the key or
+the member that made it may make none any more in its workspace.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,27 +18,25 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from core.crypto import hash_key
 from core.db import Bare, Tenant, restamp
-from core.errors import Fault, InvalidInput, Missing
+from core.errors import Fault, InvalidInput, Missing, PermissionDenied
 from core.ids import new_id
 from tenants.agencies.closed import require_open
 from tenants.agencies.keys import HINT_LENGTH
 from tenants.agencies.models import Workspace
+from tenants.invitations.standing import standing_of
 from tenants.media.versions import load as load_versions
 from tenants.owned import find, owned
-from tenants.permissions import Actor
+from tenants.permissions import Actor, Permission
 from tenants.posts.models import Post
 from tenants.sharing.models import ShareLink
 from tenants.sharing.schemas import LIFETIME_DEFAULT, LIFETIME_MAX, Shared, SharedDelivery, SharedMedia, ShareLinkCreate
 from tenants.sharing.tokens import PresentedLink, write_token
 
 LIVING = """
-from share_links l where l.agency_id = $1 and l.hash = $2 and l.revoked_at is null and l.expires_at > now() and (
-  exists (select from api_keys k where k.agency_id = l.agency_id and k.id = l.created_by and k.revoked_at is null
-    and (k.expires_at is null or k.expires_at > now()) and (k.workspace_ids is null or l.workspace_id = any (k.workspace_ids)))
-  or exists (select from members m where m.agency_id = l.agency_id and m.id = l.created_by_member and m.state = 'active'
-    and (m.role in ('owner', 'admin') or exists (select from workspace_members w
-      where w.agency_id = l.agency_id and w.member_id = m.id and w.workspace_id = l.workspace_id))))
+from share_links l where l.agency_id = $1 and l.hash = $2 and l.revoked_at is null and l.expires_at > now()
+  and exists (select from workspaces w where w.agency_id = l.agency_id and w.id = l.workspace_id and w.closed_at is null)
 """
+MAKER = f"select l.workspace_id, l.created_by, l.created_by_member {LIVING}"
 OPEN = f"""
 update share_links o set opens = opens + 1, last_opened_at = now()
 where o.agency_id = $1 and (o.max_opens is null or o.opens < o.max_opens) and o.id in (select l.id {LIVING})
@@ -141,8 +139,23 @@ async def revoke_link(session: AsyncSession, row: ShareLink, now: datetime) -> N
         await session.flush()
 
 
+async def _require_maker(db: Bare, presented: PresentedLink) -> None:
+    """Refuse a link whose maker could not make it now: a role that got smaller takes the links with it. Raises Missing."""
+    link = await db.fetchrow(MAKER, presented.agency_id, presented.hash)
+    if link is None:
+        raise Missing
+    maker = await standing_of(db, presented.agency_id, link["created_by"], link["created_by_member"])
+    if maker is None:
+        raise Missing
+    try:
+        maker.at(Permission.LINK_MANAGE, link["workspace_id"])
+    except PermissionDenied as error:
+        raise Missing from error
+
+
 async def find_cover(db: Bare, presented: PresentedLink) -> str:
     """Find a link that can be opened, and count nothing. Returns the workspace's name. Raises Missing for every dead one alike."""
+    await _require_maker(db, presented)
     row = await db.fetchrow(COVER, presented.agency_id, presented.hash)
     if row is None or row["workspace"] is None:
         raise Missing
@@ -152,11 +165,13 @@ async def find_cover(db: Bare, presented: PresentedLink) -> str:
 
 async def open_link(db: Bare, presented: PresentedLink) -> Sight:
     """Show what a link is for, and count it. `db` carries the stamp of its agency. Raises Missing for every dead one alike."""
+    await _require_maker(db, presented)
     return await _show(db, presented, await db.fetchrow(OPEN, presented.agency_id, presented.hash))
 
 
 async def look_again(db: Bare, presented: PresentedLink) -> Sight:
     """Show it to who has opened it, and count nothing: the caller knows that. Raises Missing for every dead one alike."""
+    await _require_maker(db, presented)
     return await _show(db, presented, await db.fetchrow(LOOK, presented.agency_id, presented.hash))
 
 
@@ -219,6 +234,7 @@ def _media(media: str | None, versions: Mapping[UUID, asyncpg.Record]) -> list[S
 
 async def find_media(db: Bare, presented: PresentedLink, version_id: UUID) -> asyncpg.Record:
     """Find a file of what a living link shows, once it was opened. Raises Missing for anything else."""
+    await _require_maker(db, presented)
     link = await db.fetchrow(LOOK, presented.agency_id, presented.hash)
     if link is None:
         raise Missing

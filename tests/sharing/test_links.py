@@ -150,6 +150,36 @@ async def test_a_link_dies_with_the_key_or_the_membership_that_made_it(
         await desk.dies(link["token"])
 
 
+async def test_a_link_lives_as_long_as_its_maker_may_make_one_in_that_workspace(
+    desk: Desk, platform: Platform, database: Database, agency: TestAgency
+) -> None:
+    body = {"name": "Linker", "scope": "agency", "permissions": ["workspace:read", "post:read", "link:manage"]}
+    role = (await desk.client.post("/v1/roles", json=body)).json()["id"]
+    people = {name: await make_person(database, f"{name}@first.example") for name in ("ada", "ben")}
+    ada = encode("mem", await join(database, agency, people["ada"], "member"))
+    ben = encode("mem", await join(database, agency, people["ben"], "member", {agency.workspace.id: "manager"}))
+    assert (await desk.client.patch(f"/v1/members/{ada}", json={"role": role})).status_code == 200
+    links = {}
+    for name, user in people.items():
+        async with await signed_in(platform.app, database, user, agency) as browser:
+            links[name] = (await desk.link(browser))["token"]
+    for token in links.values():
+        assert (await desk.open(token)).status_code == 200
+    # When the one has no role that makes links any more, and the other none in this workspace
+    assert (await desk.client.patch(f"/v1/members/{ada}", json={"role": "member"})).status_code == 200
+    room = (await desk.client.post("/v1/workspaces", json={"name": "Other room", "time_zone": "UTC"})).json()["id"]
+    for where, what in ((room, "manager"), (encode("wsp", agency.workspace.id), "client")):
+        given = await desk.client.put(f"/v1/workspaces/{where}/members/{ben}", json={"role": what})
+        assert given.status_code == 200, given.text
+    file = {"asset_version_id": desk.asset["versions"][0]["id"]}
+    for token in links.values():
+        await desk.dies(token)
+        assert (await desk.anybody.post("/v1/shared/media", json={"token": token} | file)).status_code == 404
+    # And when it has one again
+    assert (await desk.client.patch(f"/v1/members/{ada}", json={"role": role})).status_code == 200
+    assert (await desk.open(links["ada"])).status_code == 200
+
+
 async def test_a_link_shows_its_own_agencys_post_whatever_its_row_says(
     desk: Desk, platform: Platform, agency: TestAgency, other: TestAgency, settings: Settings
 ) -> None:
