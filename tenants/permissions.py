@@ -300,12 +300,14 @@ def actor_of_member(
 
     With a workspace in the path it is the roles in the agency and there. Without one, it reaches the workspaces where it holds
     the permission, and may else do what it may in all of these: so no row is shown, and no action offered, beyond a role.
+    What a role holds in the whole agency, a role in a workspace adds to and takes nothing from.
     Raises Missing for a workspace that it was not added to, as for one that never was.
     """
     everywhere = granted(role)
     held = {room: everywhere | granted(what) for room, what in rooms.items()}
-    if role in REACH_ALL or (isinstance(role, CustomRole) and (workspace_id not in held and permission in everywhere)):
-        return replace(base, permissions=everywhere, workspace_ids=None)
+    if role in REACH_ALL or (isinstance(role, CustomRole) and permission in everywhere):
+        there = everywhere if workspace_id is None else held.get(workspace_id, everywhere)
+        return replace(base, permissions=there, workspace_ids=None)
     if workspace_id is not None:
         if workspace_id not in held:
             raise Missing

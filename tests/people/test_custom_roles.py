@@ -78,6 +78,20 @@ async def test_a_custom_role_of_the_agency_holds_in_every_workspace_and_no_furth
     assert set((await ben.client.get("/v1/me")).json()["permissions"]) == {"agency:read", "key:read", "workspace:read", "post:read"}
 
 
+async def test_a_role_in_a_workspace_takes_nothing_from_one_of_the_agency(cast: Cast) -> None:
+    ada, ben = await cast.add("ada", "owner"), await cast.add("ben", "member")
+    others = [await cast.add(name, "member") for name in ("cleo", "dan")]
+    room = encode("wsp", cast.agency.workspace.id)
+    held = ["workspace:read", "member:assign"]
+    assigning = await make(ada.client, OFFICE | {"permissions": held})
+    reader = await make(ada.client, WRITER | {"permissions": ["workspace:read"]})
+    await ada.client.patch(f"/v1/members/{ben.id}", json={"role": assigning})
+    for someone in others:
+        given = await ben.client.put(f"/v1/workspaces/{room}/members/{someone.id}", json={"role": reader})
+        assert given.status_code == 200, given.text
+        await ada.client.put(f"/v1/workspaces/{room}/members/{ben.id}", json={"role": "viewer"})
+
+
 async def test_a_change_of_a_role_holds_at_once_and_is_told_with_before_and_after(cast: Cast) -> None:
     room = encode("wsp", cast.agency.workspace.id)
     ada, ben = await cast.add("ada", "owner"), await cast.add("ben", "member")
