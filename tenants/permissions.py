@@ -106,12 +106,12 @@ KEY_MAY = ALL - OF_THE_OWNER
 """What a key can hold: what only an owner may is done in person, so that an admin can end every key."""
 OF_THE_AGENCY: frozenset[Permission | Later] = frozenset({
     P.AGENCY_READ, P.AGENCY_EXPORT, P.KEY_READ, P.KEY_MANAGE, P.WORKSPACE_CREATE, P.WORKSPACE_CLOSE, P.AGENCY_UPDATE,
-    *OF_THE_OWNER, P.MEMBER_READ, P.MEMBER_MANAGE, P.ROLE_MANAGE, P.APPLICATION_READ, P.APPLICATION_MANAGE,
+    *OF_THE_OWNER, P.MEMBER_MANAGE, P.ROLE_MANAGE, P.APPLICATION_READ, P.APPLICATION_MANAGE,
     P.SIGN_ON_MANAGE, L.WEBHOOK_READ, L.WEBHOOK_MANAGE, L.BILLING_READ, L.BILLING_MANAGE,
     P.AUDIT_READ,
 })  # fmt: skip
 """What is about the agency as a whole: no role of a workspace has any of it."""
-DELEGABLE = ALL - (OF_THE_AGENCY - {P.AGENCY_READ}) - {P.MEMBER_ASSIGN}
+DELEGABLE = ALL - (OF_THE_AGENCY - {P.AGENCY_READ}) - {P.MEMBER_READ, P.MEMBER_ASSIGN}
 """What an application can be allowed: work in workspaces. Members, keys and applications of the agency are for its people."""
 EMBEDDABLE = frozenset(one for one in DELEGABLE - {P.AGENCY_READ} if one.endswith(":read"))
 """What a token in somebody's page can be allowed: to read in one workspace."""

@@ -101,7 +101,14 @@ async def test_a_manager_changes_roles_in_its_workspace_and_nowhere_else(cast: C
     assert (await ben.client.put(f"{base}/{ben.id}", json={"role": "manager"})).status_code == 403
     assert (await mia.client.put(f"{base}/{cleo.id}", json={"role": "viewer"})).status_code == 404
     assert (await mia.client.put(f"/v1/workspaces/{second}/members/{ben.id}", json={"role": "viewer"})).status_code == 404
-    assert (await mia.client.get("/v1/members")).status_code == 403
+    # And it sees whom: the people of its workspace, as what they are there, and nobody else
+    seen = (await mia.client.get("/v1/members")).json()["data"]
+    there = [{"workspace_id": encode("wsp", room), "role": role} for role in ("content", "manager")]
+    assert [(one["id"], one["workspaces"]) for one in seen] == [(ben.id, there[:1]), (mia.id, there[1:])]
+    assert (await mia.client.get(f"/v1/members/{ben.id}")).json()["role"] == "member"
+    for hidden in (ada.id, cleo.id):
+        assert (await mia.client.get(f"/v1/members/{hidden}")).status_code == 404
+    assert (await ben.client.get("/v1/members")).status_code == 403
     assert (await ada.client.put(f"{base}/{cleo.id}", json={"role": "viewer"})).status_code == 200
     assert (await cleo.client.get(f"/v1/workspaces/{encode('wsp', room)}/posts")).status_code == 200
     assert (await mia.client.delete(f"{base}/{cleo.id}")).status_code == 204
