@@ -115,6 +115,8 @@ DELEGABLE = ALL - (OF_THE_AGENCY - {P.AGENCY_READ}) - {P.MEMBER_READ, P.MEMBER_A
 """What an application can be allowed: work in workspaces. Members, keys and applications of the agency are for its people."""
 EMBEDDABLE = frozenset(one for one in DELEGABLE - {P.AGENCY_READ} if one.endswith(":read"))
 """What a token in somebody's page can be allowed: to read in one workspace."""
+SHOWN_IN_PAGES = frozenset({P.WORKSPACE_READ, P.ACCOUNT_READ, P.POST_READ, P.PUBLICATION_READ, P.EVENT_READ})
+"""What it is allowed if nothing is said: what a dashboard of one workspace shows. Else it is asked for by name."""
 
 
 class AgencyRole(StrEnum):

@@ -1,5 +1,6 @@
 """Grants as the agency sees them, and embed tokens."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -7,17 +8,20 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from core.credentials import hash_credential, write
-from core.db import raw
+from core.db import Tenant, raw, restamp
 from core.errors import Fault, InvalidInput, Missing, PermissionDenied
 from core.ids import new_id
 from tenants.agencies.models import Workspace
 from tenants.applications.models import AccessToken, Grant
 from tenants.applications.schemas import EmbedTokenCreate
 from tenants.applications.tokens import EMBED
+from tenants.invitations.standing import standing_of
 from tenants.owned import find, owned
-from tenants.permissions import EMBEDDABLE, Actor, Permission
+from tenants.permissions import EMBEDDABLE, SHOWN_IN_PAGES, Actor, Permission
 
-BEHIND = "select grant_id, application_agency_id, application_id, secret_id from access_tokens where agency_id = $1 and id = $2"
+BEHIND = (
+    "select scopes, grant_id, application_agency_id, application_id, secret_id from access_tokens where agency_id = $1 and id = $2"
+)
 """Who stands behind the token that mints another: the new one ends with them too."""
 
 
@@ -39,6 +43,22 @@ async def revoke_grant(session: AsyncSession, actor: Actor, id: UUID, now: datet
     return row
 
 
+async def _held_in(
+    session: AsyncSession, actor: Actor, workspace_id: UUID, of_token: Collection[str] | None
+) -> frozenset[Permission]:  # fmt: skip
+    """What the caller holds in one workspace. A member's route names none, so it was narrowed to what it may in all of its own."""
+    if actor.member_id is None:
+        return actor.permissions
+    db = raw(session)
+    await restamp(db, Tenant(actor.agency_id))
+    standing = await standing_of(db, actor.agency_id, None, actor.member_id)
+    await restamp(db, actor.tenant)
+    if standing is None:
+        raise Missing
+    held = standing.at(Permission.EMBED_CREATE, workspace_id).permissions
+    return held if of_token is None else frozenset(one for one in held if one.value in of_token)
+
+
 async def create_embed_token(
     session: AsyncSession, actor: Actor, wish: EmbedTokenCreate, pepper: str, now: datetime
 ) -> tuple[AccessToken, str]:  # fmt: skip
@@ -49,8 +69,9 @@ async def create_embed_token(
     actor.see(wish.workspace_id)
     if (await session.exec(owned(Workspace, actor).where(Workspace.id == wish.workspace_id))).one_or_none() is None:
         raise Missing
-    readable = EMBEDDABLE & actor.permissions
-    scopes = readable if wish.scopes is None else frozenset(wish.scopes)
+    behind = {} if actor.token_id is None else dict(await raw(session).fetchrow(BEHIND, actor.agency_id, actor.token_id))
+    readable = EMBEDDABLE & await _held_in(session, actor, wish.workspace_id, behind.pop("scopes", None))
+    scopes = SHOWN_IN_PAGES & readable if wish.scopes is None else frozenset(wish.scopes)
     lacking = sorted(scope.value for scope in scopes - readable)
     if lacking:
         detail = f"A token cannot hold what its maker lacks: {', '.join(lacking)}."
@@ -58,7 +79,6 @@ async def create_embed_token(
     if not scopes:
         raise InvalidInput(faults=[Fault("/scopes", "validation_failed", "There is nothing that it could read.")])
     text = write(EMBED, actor.agency_id, livemode=actor.livemode)
-    behind = {} if actor.token_id is None else dict(await raw(session).fetchrow(BEHIND, actor.agency_id, actor.token_id))
     row = AccessToken(
         agency_id=actor.agency_id,
         id=new_id(),

@@ -172,7 +172,11 @@ class EmbedTokenCreate(Input):
             Field(min_length=1, max_length=len(Permission)),
         ]
         | None
-    ) = Field(None, description="What it may read. Left out: all that its maker may read there.", examples=[["post:read"]])
+    ) = Field(
+        None,
+        description="What it may read. Left out: workspace, accounts, posts, publications, events, if its maker may there.",
+        examples=[["post:read"]],
+    )
     expires_in_s: int = Field(
         EMBED_S, ge=EMBED_S_MIN, le=EMBED_S_MAX, strict=True, description="How long it lives, in seconds.", examples=[300]
     )

@@ -102,6 +102,32 @@ async def test_an_embed_token_holds_no_more_than_its_maker_and_ends_with_it(
                 assert (await page.get(f"/v1/workspaces/{workspace_of(agency)}/posts")).status_code == 401
 
 
+async def test_an_embed_token_holds_what_its_maker_may_in_that_workspace_and_a_dashboard_needs(
+    app: FastAPI, database: Database, agency: TestAgency
+) -> None:
+    async with client_of(app, agency.key) as client:
+        room = (await client.post("/v1/workspaces", json={"name": "Room", "time_zone": "UTC"})).json()["id"]
+        body = {"name": "Pages", "scope": "workspace", "permissions": ["embed:create"]}
+        small = (await client.post("/v1/roles", json=body)).json()["id"]
+        user_id = await make_person(database, "mona@first.example")
+        member_id = encode("mem", await join(database, agency, user_id, "member", {agency.workspace.id: "manager"}))
+        given = await client.put(f"/v1/workspaces/{room}/members/{member_id}", json={"role": small})
+        assert given.status_code == 200
+        everything = await minted(client, agency, scopes=None)
+    dashboard = ["account:read", "event:read", "post:read", "publication:read", "workspace:read"]
+    assert everything["scopes"] == dashboard
+    async with await signed_in(app, database, user_id, agency) as mona:
+        assert (await minted(mona, agency))["scopes"] == READS["scopes"]
+        told = await minted(mona, agency, scopes=None)
+        assert told["scopes"] == dashboard
+        more = await mona.post("/v1/embed-tokens", json={"workspace_id": room} | READS)
+        assert (more.status_code, more.json()["code"]) == (403, "permission_denied")
+        assert (await mona.post("/v1/embed-tokens", json={"workspace_id": room})).status_code == 422
+    async with client_of(app, told["token"]) as page:
+        assert (await page.get(f"/v1/workspaces/{workspace_of(agency)}/posts")).status_code == 200
+        assert (await page.get("/v1/roles")).status_code == 403
+
+
 async def test_what_an_embed_token_asks_for_counts_as_its_makers(settings: Settings, agency: TestAgency) -> None:
     from api.app import create_app
 
