@@ -168,7 +168,7 @@ class AccessToken(SQLModel, table=True):
 
 
 class PushedRequest(SQLModel, table=True):
-    """What an application pushed before it sent a person (RFC 9126). It lives for a minute or two, and counts once."""
+    """What an application pushed before it sent a person (RFC 9126). It lives for some minutes, and counts once."""
 
     __tablename__ = "pushed_requests"
     __table_args__ = (

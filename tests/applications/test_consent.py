@@ -196,14 +196,16 @@ async def test_who_is_in_several_agencies_says_for_which(
 
 
 async def test_a_pushed_request_counts_once_and_for_its_own_application(
-    app: FastAPI, agency: TestAgency, browser: httpx2.AsyncClient
+    app: FastAPI, agency: TestAgency, database: Database, browser: httpx2.AsyncClient
 ) -> None:
     application, another = await register(app, agency, confidential=True), await register(app, agency)
     pushed = await application.post("par", **application.asks())
-    assert (pushed.status_code, pushed.json()["expires_in"]) == (201, 90)
+    assert (pushed.status_code, pushed.json()["expires_in"]) == (201, 600)
     short = {"client_id": application.client_id, "request_uri": pushed.json()["request_uri"]}
     assert (await browser.get("/oauth/authorize", params=short)).status_code == 200
     assert (await browser.get("/oauth/authorize", params=short | {"client_id": another.client_id})).status_code == 400
+    async with database.connection(agency.tenant) as db:  # the person reads for some minutes
+        await db.execute("update pushed_requests set expires_at = expires_at - interval '5 minutes'")
     answer = await say(browser, short, [workspace_of(agency)])
     assert (await application.exchange(returned(answer)["code"])).status_code == 200
     assert (await say(browser, short, [workspace_of(agency)])).status_code == 400
