@@ -39,6 +39,8 @@ EXPIRED = (
     " and (sealed_credentials is not null or sealed_verifier is not null) limit $2)",
     "delete from access_tokens where agency_id = $1 and id in (select id from access_tokens"
     " where agency_id = $1 and expires_at < now() limit $2)",
+    "delete from refresh_tokens where agency_id = $1 and id in (select id from refresh_tokens"
+    " where agency_id = $1 and expires_at < now() limit $2)",
     "delete from grants where agency_id = $1 and id in (select id from grants"
     " where agency_id = $1 and least(expires_at, revoked_at) < now() - interval '30 days' limit $2)",
     "delete from pushed_requests where agency_id = $1 and id in (select id from pushed_requests"

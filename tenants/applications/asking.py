@@ -22,7 +22,7 @@ from tenants.applications.clients import Found, find_client
 
 URN = "urn:ietf:params:oauth:request_uri:"
 PUSHED_LIVES = timedelta(seconds=600)
-"""As long as a person may take to sign in, read and decide: it is looked at again then (RFC 9126 section 2.2 says 5 to 600 seconds)."""
+"""As long as a person may take to sign in, read and decide: it is looked at again then (RFC 9126 section 2.2: 5 to 600 seconds)."""
 KEPT = ("response_type", "client_id", "redirect_uri", "scope", "state", "code_challenge", "code_challenge_method", "resource",
         "response_mode")  # fmt: skip
 """What is looked at of a request, and so what is stored of one that is pushed: no secret of the application's is among it."""

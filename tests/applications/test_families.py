@@ -7,12 +7,14 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
+from core import duties
 from core.db import Database
 from core.ids import encode
 from tenants.applications.families import LEEWAY
 from tests.applications.flow import register, workspace_of
-from tests.conftest import TestAgency, client_of
+from tests.conftest import Platform, TestAgency, client_of
 from tests.people.people import join, make_person, signed_in
+from workers.duties import run_batch
 
 
 async def alive(app: FastAPI, agency: TestAgency, token: str) -> bool:
@@ -233,6 +235,24 @@ async def test_the_agency_sees_its_grants_and_ends_them(
         assert (await client.delete(f"/v1/grants/{grant['id']}")).status_code == 204
     assert not await alive(app, agency, tokens["access_token"])
     assert (await application.refresh(tokens["refresh_token"])).status_code == 400
+
+
+async def test_used_refresh_tokens_go_with_their_time_and_the_grant_goes_on(
+    platform: Platform, database: Database, agency: TestAgency, browser: httpx2.AsyncClient
+) -> None:
+    application = await register(platform.app, agency)
+    first = await application.tokens(browser, [workspace_of(agency)])
+    second = (await application.refresh(first["refresh_token"])).json()
+    async with database.connection(agency.tenant) as db:
+        await db.execute("update refresh_tokens set expires_at = now() where used_at is not null")
+    for _ in range(2):
+        await platform.let_pass(2 * 86_400)
+        async with platform.context.duties_pool.acquire() as duty:
+            claimed = await duties.claim(duty, "cleanup", 100, platform.context.settings.lease, 100)
+        await run_batch(platform.context, "cleanup", claimed)
+        async with database.connection(agency.tenant) as db:
+            assert await db.fetchval("select count(*) from refresh_tokens") == 1
+    assert (await application.refresh(second["refresh_token"])).status_code == 200
 
 
 async def test_the_log_tells_the_yes_and_what_an_application_did_for_whom(
