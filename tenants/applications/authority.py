@@ -293,7 +293,7 @@ async def end_shown(db: Bare, pepper: str, client: Found, text: str, now: dateti
     if own is None:
         return
     if own.refresh is not None:
-        await families.end(db, own.agency_id, own.refresh["grant_id"], "application", now)
+        await families.end(db, client, own.agency_id, own.refresh["grant_id"], "application", now)
     else:
         await families.end_access_token(db, own.agency_id, hash_credential(pepper, text), now)
 

@@ -14,7 +14,9 @@ from core.credentials import hash_credential, read
 from core.db import Bare, Row, stamp_agency
 from core.ids import new_id
 from tenants.applications.clients import Found
+from tenants.audit.entries import Entry, Origin, pick, record
 
+REVOKED = "grant.revoke"
 CODE, REFRESH = "oac", "ort"
 LEEWAY = timedelta(seconds=10)
 """Without it two tabs that refresh at once sign their person out."""
@@ -42,6 +44,7 @@ FIND_REFRESH = FIND.format(columns="x.grant_id", table="refresh_tokens")
 FAMILY = f"select {GRANT} from grants g where g.agency_id = $1 and g.id = $2"
 END = """
 update grants set revoked_at = $3, revoked_reason = $4 where agency_id = $1 and id = $2 and revoked_at is null
+returning application_id, application_name, member_id, scopes, workspace_ids, revoked_at, revoked_reason
 """
 USE_CODE = "update authorization_codes set used_at = $3 where agency_id = $1 and id = $2"
 USE_REFRESH = "update refresh_tokens set used_at = $3 where agency_id = $1 and id = $2 and used_at is null"
@@ -118,7 +121,7 @@ async def show_code(db: Bare, pepper: str, client: Found, text: str, now: dateti
         return None
     row, family = found
     if row["used_at"] is not None:
-        await end(db, family["agency_id"], family["grant_id"], "code_reused", now)
+        await end(db, client, family["agency_id"], family["grant_id"], "code_reused", now)
         return None
     return _shown(row, family, row["redirect_uri"], row["code_challenge"])
 
@@ -130,7 +133,7 @@ async def show_refresh(db: Bare, pepper: str, client: Found, text: str, now: dat
         return None
     row, family = found
     if row["used_at"] is not None and row["used_at"] + LEEWAY <= now:
-        await end(db, family["agency_id"], family["grant_id"], "token_reused", now)
+        await end(db, client, family["agency_id"], family["grant_id"], "token_reused", now)
         return None
     return _shown(row, family)
 
@@ -161,9 +164,14 @@ def _shown(row: Row, family: Row, redirect_uri: str = "", challenge: str = "") -
     return Shown(row["id"], holder, redirect_uri, challenge)
 
 
-async def end(db: Bare, agency_id: UUID, grant_id: UUID, reason: str, now: datetime) -> None:
-    """End a family."""
-    await db.execute(END, agency_id, grant_id, now, reason)
+async def end(db: Bare, client: Found, agency_id: UUID, grant_id: UUID, reason: str, now: datetime) -> None:
+    """End a family upon what its application did, and tell it in the log of the agency that granted."""
+    row = await db.fetchrow(END, agency_id, grant_id, now, reason)
+    if row is None:
+        return
+    after = pick("grant", row)
+    entry = Entry("grant", grant_id, None, after | {"revoked_at": None, "revoked_reason": None}, after)
+    await record(db, agency_id, REVOKED, Origin("application", client.id, request_id=""), entry)
 
 
 async def use_code(db: Bare, shown: Shown, now: datetime) -> None:

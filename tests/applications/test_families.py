@@ -36,6 +36,12 @@ async def reason(app: FastAPI, agency: TestAgency) -> str | None:
     async with client_of(app, agency.key) as client:
         (grant,) = (await client.get("/v1/grants")).json()["data"]
         told: str | None = grant["revoked_reason"]
+        # And the log tells it once
+        entries = (await client.get("/v1/audit-entries", params={"action": "grant.revoke"})).json()["data"]
+        assert [one["subject"]["id"] for one in entries] == ([] if told is None else [grant["id"]])
+        if told is not None and told != "revoked":
+            assert entries[0]["actor"]["id"] == grant["application"]["id"]
+            assert (entries[0]["before"]["revoked_reason"], entries[0]["after"]["revoked_reason"]) == (None, told)
         return told
 
 
