@@ -91,7 +91,7 @@ async def show_again(request: Request, signed: SignedIn, body: Reauthentication)
     async with state.database.connection(Person(signed.user_id)) as db:
         if not await service.is_right(db, state.house, signed, factor, answer, now()):
             raise service.Refused
-        await forget_codes(db, signed.user_id)
+        await forget_codes(db, signed.user_id, signed.bound_to)
         await confirm(db, signed, now())
 
 
@@ -107,7 +107,7 @@ async def _counted(request: Request, who: SignedIn, body: SecondFactor | Reauthe
 async def count(request: Request, who: SignedIn) -> None:
     """Count a code. Raises TooManyRequests."""
     async with request.app.state.database.connection(Person(who.user_id)) as db:
-        await count_code(db, who.user_id, now())
+        await count_code(db, who.user_id, who.bound_to, now())
 
 
 async def confirm_app(request: Request, signed: SignedIn, code: str) -> tuple[list[str] | None, str | None]:
@@ -118,7 +118,7 @@ async def confirm_app(request: Request, signed: SignedIn, code: str) -> tuple[li
     async with state.database.connection(Person(signed.user_id)) as db:
         if not await codes.check_app(db, state.house, signed.user_id, code, now(), confirmed=False):
             raise service.Refused
-        await forget_codes(db, signed.user_id)
+        await forget_codes(db, signed.user_id, signed.bound_to)
         await codes.confirm_app(db, signed.user_id, now())
         return await after_adding(db, state.house, signed, now())
 

@@ -83,6 +83,8 @@ class FactorTries(SQLModel, table=True):
     __tablename__ = "factor_tries"
 
     user_id: UUID = Field(primary_key=True, foreign_key="users.id", ondelete="CASCADE")
+    bound_to: UUID = Field(primary_key=True, default=UUID(int=0))
+    """The agency whose provider began the session; all zeros: none did."""
     failures: int = Field(default=0)
     last_at: datetime = instant()
 

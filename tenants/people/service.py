@@ -117,7 +117,7 @@ async def complete(db: Bare, house: House, waiting: SignedIn, factor: str, answe
     """Complete half a session: it ends, and another begins under another id. Raises Refused."""
     if not await is_right(db, house, waiting, factor, answer, now):
         raise Refused
-    await forget_codes(db, waiting.user_id)
+    await forget_codes(db, waiting.user_id, waiting.bound_to)
     await revoke_session(db, waiting.user_id, waiting.session_id, now)
     return await begin_whole(db, waiting.user_id, place, now, waiting.bound)
 

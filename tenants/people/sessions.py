@@ -24,7 +24,9 @@ SEEN_STEP = timedelta(seconds=60)
 KEPT = timedelta(days=30)
 """How long an ended session is kept, for who wonders what it was."""
 SESSIONS_MAX = 50
-"""Of one person at a time; one more ends the oldest."""
+"""Of one person at a time, and as many in each agency whose provider began them; one more ends the oldest."""
+HALF_MAX = 5
+"""Of those that wait for the second factor, likewise."""
 USER_AGENT_LENGTH_MAX = 200
 
 ACTIVE, HALF = "active", "second_factor_needed"
@@ -52,8 +54,10 @@ values ($1, $2, $3, $4, $5, $6, $6, $7, $6, $8, $9)
 """
 CROWD_OUT = f"""
 update sessions set revoked_at = $4 where user_id = $1 and id in (
-  select id from sessions where user_id = $1 and {ALIVE} order by created_at desc, id desc offset $5)
+  select id from sessions where user_id = $1 and {ALIVE} and state = $6 and bound_to is not distinct from $7
+  order by created_at desc, id desc offset $5)
 """
+"""Within its own kind: neither who knows the password alone nor an agency's provider ends what was begun otherwise."""
 LIST = f"""
 select id, address, user_agent, created_at, last_seen_at from sessions
 where user_id = $1 and {ALIVE} and state = 'active' order by id desc
@@ -115,6 +119,11 @@ class SignedIn:
     authenticated_at: datetime | None = None
     bound: Bound | None = None
 
+    @property
+    def bound_to(self) -> UUID | None:
+        """The one agency that it opens, if a provider of it began it."""
+        return None if self.bound is None else self.bound.agency_id
+
 
 def write_session(user_id: UUID) -> str:
     """Make the text of a new session."""
@@ -162,7 +171,8 @@ async def begin_session(
     await db.execute(
         INSERT, user_id, id, hash_key(text), address, user_agent[:USER_AGENT_LENGTH_MAX], now, state, *(bound or (None, None))
     )
-    await db.execute(CROWD_OUT, user_id, *_alive(now), now, SESSIONS_MAX)
+    most = HALF_MAX if state == HALF else SESSIONS_MAX
+    await db.execute(CROWD_OUT, user_id, *_alive(now), now, most, state, None if bound is None else bound.agency_id)
     return id, text
 
 

@@ -22,7 +22,7 @@ from core.ids import SUFFIX_LENGTH, decode_suffix, suffix
 STRANGERS_MAX = 50
 KNOWN_MAX = 50
 FREE_CODES = 5
-"""Wrong codes of an app, or of recovery, before there is a pause. Whoever tries them has the password already."""
+"""Wrong codes of an app, or of recovery, before there is a pause. Who tries them has the password, or a provider's word."""
 FIRST_PAUSE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(hours=24)
 CODES_MAX = 100
@@ -36,12 +36,14 @@ where t.by_strangers + excluded.by_strangers <= {STRANGERS_MAX} and t.by_known +
 returning by_strangers
 """
 FORGET_PASSWORDS = "delete from password_tries where account = $1"
-CODES = "select failures, last_at from factor_tries where user_id = $1 for update"
+NOT_BOUND = UUID(int=0)
+"""Under which the codes count of sessions that no provider began."""
+CODES = "select failures, last_at from factor_tries where user_id = $1 and bound_to = $2 for update"
 COUNT_CODE = """
-insert into factor_tries as t (user_id, failures, last_at) values ($1, 1, $2)
-on conflict (user_id) do update set failures = t.failures + 1, last_at = excluded.last_at
+insert into factor_tries as t (user_id, bound_to, failures, last_at) values ($1, $2, 1, $3)
+on conflict (user_id, bound_to) do update set failures = t.failures + 1, last_at = excluded.last_at
 """
-FORGET_CODES = "delete from factor_tries where user_id = $1"
+FORGET_CODES = "delete from factor_tries where user_id = $1 and bound_to = $2"
 
 
 class PasswordClosed(TooManyRequests):
@@ -70,9 +72,13 @@ async def forget_passwords(db: Bare, email: str) -> None:
     await db.execute(FORGET_PASSWORDS, _account(email))
 
 
-async def count_code(db: Bare, user_id: UUID, now: datetime) -> None:
-    """Count a code before it is looked at, in a transaction that must commit. Raises TooManyRequests while there is a pause."""
-    row = await db.fetchrow(CODES, user_id)
+async def count_code(db: Bare, user_id: UUID, bound_to: UUID | None, now: datetime) -> None:
+    """Count a code before it is looked at, in a transaction that must commit. Raises TooManyRequests while there is a pause.
+
+    Whom a provider of an agency named (`bound_to`) has shown no password here: such codes count apart, for each agency, so that
+    no agency shuts anybody out of another one.
+    """
+    row = await db.fetchrow(CODES, user_id, bound_to or NOT_BOUND)
     failures: int = 0 if row is None else row["failures"]
     if failures >= CODES_MAX:
         raise TooManyRequests(headers={"Retry-After": str(int(LONGEST_PAUSE.total_seconds()))}, violated_policies=["code"])
@@ -80,7 +86,7 @@ async def count_code(db: Bare, user_id: UUID, now: datetime) -> None:
         left = (row["last_at"] + _pause(failures) - now).total_seconds()
         if left > 0:
             raise TooManyRequests(headers={"Retry-After": str(int(left) + 1)}, violated_policies=["code"])
-    await db.execute(COUNT_CODE, user_id, now)
+    await db.execute(COUNT_CODE, user_id, bound_to or NOT_BOUND, now)
 
 
 def _pause(failures: int) -> timedelta:
@@ -88,9 +94,9 @@ def _pause(failures: int) -> timedelta:
     return min(FIRST_PAUSE * (1 << doublings), LONGEST_PAUSE)
 
 
-async def forget_codes(db: Bare, user_id: UUID) -> None:
+async def forget_codes(db: Bare, user_id: UUID, bound_to: UUID | None) -> None:
     """Begin to count anew: one was right."""
-    await db.execute(FORGET_CODES, user_id)
+    await db.execute(FORGET_CODES, user_id, bound_to or NOT_BOUND)
 
 
 @dataclass(frozen=True, slots=True)

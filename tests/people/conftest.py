@@ -8,7 +8,8 @@ from fastapi import FastAPI
 
 from core.db import Database
 from core.settings import Settings
-from tests.conftest import TestAgency
+from tests.conftest import TestAgency, free_port
+from tests.fakes.openid import Provider, openid_provider
 from tests.people.cast import Cast
 from tests.people.credentials import PUBLIC
 from tests.people.people import browser, join, make_person
@@ -47,3 +48,10 @@ async def door(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
     """A browser of nobody yet."""
     async with browser(app) as client:
         yield client
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[Provider]:
+    """A provider on loopback."""
+    async with openid_provider(free_port()) as running:
+        yield running

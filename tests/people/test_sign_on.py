@@ -10,21 +10,14 @@ from fastapi import FastAPI
 
 from core.clock import seconds
 from core.settings import Settings
-from tests.conftest import TestAgency, free_port
-from tests.fakes.openid import CLIENT, Provider, openid_provider
+from tests.conftest import TestAgency
+from tests.fakes.openid import CLIENT, Provider
 from tests.people.cast import Cast, Someone
 from tests.people.credentials import add_app
 from tests.people.people import join, make_person
 from tests.people.sign_on import agc, come, come_back, door_of, leave, set_provider, wish
 
 BEN = "ben@first.example"
-
-
-@pytest.fixture
-async def provider() -> AsyncIterator[Provider]:
-    """A provider on loopback."""
-    async with openid_provider(free_port()) as running:
-        yield running
 
 
 @pytest.fixture

@@ -1,0 +1,71 @@
+"""How far a provider reaches that an agency has set: into this agency, and never at a member's other agencies or its own."""
+
+import httpx2
+from fastapi import FastAPI
+
+from core.db import Database
+from tests.conftest import TestAgency
+from tests.fakes.openid import Provider
+from tests.people.cast import Cast
+from tests.people.credentials import add_app
+from tests.people.people import browser, join, make_person, sign_in, signed_in
+from tests.people.sign_on import come, door_of, set_provider
+
+BEN = "ben@freelance.example"
+
+
+async def stage(cast: Cast, other: TestAgency, provider: Provider) -> tuple[httpx2.AsyncClient, str]:
+    """Mallory owns the first agency; Ben works there and owns the second. Returns Ben's browser, and Mallory's provider."""
+    mallory, ben = await cast.add("mallory", "owner"), await make_person(cast.database, BEN)
+    await join(cast.database, cast.agency, ben, "member", {cast.agency.workspace.id: "content"})
+    await join(cast.database, other, ben, "owner")
+    id = await set_provider(mallory.client, provider.issuer, domains=["freelance.example"])
+    return await signed_in(cast.app, cast.database, ben, other), id
+
+
+async def test_wrong_codes_of_one_agencys_provider_shut_nobody_out_elsewhere(
+    app: FastAPI, cast: Cast, other: TestAgency, provider: Provider
+) -> None:
+    own, id = await stage(cast, other, provider)
+    totp, _ = await add_app(own)
+    async with door_of(app, "9.9.9.9") as thief:
+        assert (await come(thief, cast.agency, provider, id, BEN)).headers["location"].startswith("/second-factor")
+        answers = [await thief.post("/v1/sessions/second-factor", json={"code": f"{n:06}"}) for n in range(7)]
+        assert [one.status_code for one in answers] == [401] * 5 + [429] * 2
+        # Given another half session, the pause stays
+        assert (await come(thief, cast.agency, provider, id, BEN)).status_code == 303
+        assert (await thief.post("/v1/sessions/second-factor", json={"code": totp.code(1)})).status_code == 429
+    async with browser(app, "8.8.8.8") as honest:
+        assert (await sign_in(honest, BEN)).json()["state"] == "second_factor_needed"
+        assert (await honest.post("/v1/sessions/second-factor", json={"code": totp.code(1)})).status_code == 201
+
+
+async def test_a_provider_crowds_out_no_session_but_its_own(
+    app: FastAPI, cast: Cast, other: TestAgency, provider: Provider
+) -> None:
+    own, id = await stage(cast, other, provider)
+    async with door_of(app, "9.9.0.9") as first:
+        assert (await come(first, cast.agency, provider, id, BEN)).status_code == 303
+        for number in range(50):
+            async with door_of(app, f"9.9.{number}.9") as thief:
+                assert (await come(thief, cast.agency, provider, id, BEN)).status_code == 303
+        assert (await first.get("/v1/me")).status_code == 401
+    assert (await own.get("/v1/me")).status_code == 200
+
+
+async def test_who_knows_the_password_alone_ends_no_session(app: FastAPI, database: Database, agency: TestAgency) -> None:
+    ben = await make_person(database, BEN)
+    await join(database, agency, ben, "owner")
+    own = await signed_in(app, database, ben, agency)
+    await add_app(own)
+    doors = [browser(app, f"9.9.{number}.9") for number in range(51)]
+    for thief in doors:
+        assert (await sign_in(thief, BEN)).json()["state"] == "second_factor_needed"
+    assert (await own.get("/v1/me")).status_code == 200
+    # And a few wait at a time, no more
+    waits = [(await thief.post("/v1/sessions/second-factor", json={"code": "000000"})).json()["code"] for thief in doors[:46]]
+    assert set(waits) == {"unauthenticated"}
+    last = await doors[-1].post("/v1/sessions/second-factor", json={"code": "000000"})
+    assert last.json()["code"] == "sign_in_failed"
+    for thief in doors:
+        await thief.aclose()
