@@ -125,14 +125,15 @@ async def vouched(
 ) -> bool:  # fmt: skip
     """Look whether a provider may sign in somebody of these roles. Returns whether it asks for a second factor itself.
 
-    Whoever set it says who is who, so it signs in nobody who may more than that member, and nobody once that member has left.
-    Raises Unauthenticated.
+    Whoever set it says who is who, so it signs in nobody who may more than that member, and nobody once that member has left or
+    may set none any more. Raises Unauthenticated.
     """
     row = await db.fetchrow(PROVIDER, bound.agency_id, bound.provider_id)
     if row is None:
         raise Unauthenticated
     setter, _ = await roles_of(db, bound.agency_id, row)
-    if not granted(role).union(*(granted(one) for one in rooms.values())) <= granted(setter):
+    needed = granted(role).union({Permission.SIGN_ON_MANAGE}, *(granted(one) for one in rooms.values()))
+    if not needed <= granted(setter):
         raise Unauthenticated
     return bool(row["second_factor"])
 

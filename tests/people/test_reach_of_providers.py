@@ -69,3 +69,20 @@ async def test_who_knows_the_password_alone_ends_no_session(app: FastAPI, databa
     assert last.json()["code"] == "sign_in_failed"
     for thief in doors:
         await thief.aclose()
+
+
+async def test_a_provider_ends_when_who_set_it_may_set_none(app: FastAPI, cast: Cast, provider: Provider) -> None:
+    ada, eve = await cast.add("ada", "owner"), await cast.add("eve", "admin")
+    await cast.add("ben", "member", {cast.agency.workspace.id: "viewer"})
+    id = await set_provider(eve.client, provider.issuer)
+    roles = (await ada.client.get("/v1/roles")).json()["data"]
+    held = next(one for one in roles if one["id"] == "manager")["permissions"]
+    assert "sign_on:manage" not in held
+    role = await ada.client.post("/v1/roles", json={"name": "Desk", "scope": "agency", "permissions": held})
+    async with door_of(app) as bens:
+        assert (await come(bens, cast.agency, provider, id, "ben@first.example")).status_code == 303
+        assert (await bens.get("/v1/me")).status_code == 200
+        lowered = await ada.client.patch(f"/v1/members/{eve.id}", json={"role": role.json()["id"]})
+        assert lowered.status_code == 200, lowered.text
+        assert (await bens.get("/v1/me")).status_code == 401
+        assert (await come(bens, cast.agency, provider, id, "ben@first.example")).status_code == 403
