@@ -20,6 +20,8 @@ ALGORITHMS = ["RS256", "PS256", "ES256", "ES384", "RS384", "RS512", "PS384", "PS
 LEEWAY_S = 30
 SUBJECT_LENGTH_MAX = 255
 """OpenID Connect Core, section 2."""
+KEYS_MAX = 50
+"""A provider has a few; reading thousands would hold up the event loop."""
 UNREADABLE = "The provider's description of itself cannot be used."
 
 
@@ -101,7 +103,9 @@ def verify(id_token: str, keys: Mapping[str, Any], provider: Provider, nonce: st
     from joserfc.errors import JoseError
     from joserfc.jwk import KeySet
 
-    own = provider.server.client_id
+    own, held = provider.server.client_id, keys.get("keys")
+    if not isinstance(held, list) or len(held) > KEYS_MAX:
+        raise Unauthorized("The provider's keys cannot be used.")
     try:
         token = jwt.decode(id_token, KeySet.import_key_set(keys), algorithms=ALGORITHMS)  # type: ignore[arg-type]  # as JSON has it
         registry = jwt.JWTClaimsRegistry(
@@ -121,6 +125,7 @@ def verify(id_token: str, keys: Mapping[str, Any], provider: Provider, nonce: st
     audience, party = claims["aud"], claims.get("azp")
     if (party is not None and party != own) or (isinstance(audience, list) and len(audience) > 1 and party is None):
         raise Unauthorized("The id token is for another application.")
-    if not isinstance(claims["sub"], str) or not 0 < len(claims["sub"]) <= SUBJECT_LENGTH_MAX:
+    subject = claims["sub"]
+    if not isinstance(subject, str) or not 0 < len(subject) <= SUBJECT_LENGTH_MAX or not subject.isprintable():
         raise Unauthorized("The id token names nobody.")
     return claims

@@ -99,6 +99,7 @@ async def test_it_is_begun_over_the_api_too(
     [
         {"nonce": "another"}, {"nonce": None}, {"iss": "https://evil.example"}, {"aud": "another"}, {"aud": ["octavo", "another"]},
         {"azp": "another"}, {"exp": 1}, {"exp": None}, {"iat": int(seconds()) + 3_600}, {"sub": None}, {"sub": ""},
+        {"sub": "\x00"},
         {"email_verified": False}, {"email_verified": "true"}, {"email_verified": None}, {"email": "ben@second.example"},
         {"email": "ben@first.example@second.example"}, {"email": "ben@sub.first.example"}, {"email": "nobody@first.example"},
     ],
