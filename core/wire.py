@@ -1,5 +1,6 @@
 """Shapes that every wire model shares: strict input, typed ids, instants with their offset."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
@@ -221,7 +222,13 @@ def is_blank(text: str) -> bool:
     return not text.translate(INVISIBLE).strip()
 
 
+BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Marks that turn text around (Unicode, UAX #9 section 2), so that a name reads as another: they are no part of any."""
+
+
 def _name(value: str) -> str:
+    if BIDI.search(value):
+        raise ValueError("a name without marks of the direction of writing is wanted")
     if is_blank(value):
         raise ValueError("a name of at least one visible character is wanted")
     return value

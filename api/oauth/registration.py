@@ -31,7 +31,10 @@ def _wish(metadata: Any) -> ApplicationCreate:
     """Read client metadata (section 2). Raises ValueError for what is not taken."""
     if not isinstance(metadata, dict):
         raise ValueError("metadata are an object")
-    if set(metadata.get("grant_types", GRANT_TYPES)) - set(GRANT_TYPES) or metadata.get("response_types", ["code"]) != ["code"]:
+    grants = metadata.get("grant_types", list(GRANT_TYPES))
+    if not isinstance(grants, list) or any(one not in GRANT_TYPES for one in grants):
+        raise ValueError("codes and refresh tokens alone")
+    if metadata.get("response_types", ["code"]) != ["code"]:
         raise ValueError("codes and refresh tokens alone")
     scope = metadata.get("scope")
     return ApplicationCreate.model_validate(

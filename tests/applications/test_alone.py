@@ -238,7 +238,16 @@ async def test_registration_is_off_and_wants_a_key(settings: Settings, app: Fast
         assert [one["client_id"] for one in (await client.get("/v1/applications")).json()["data"]] == [made["client_id"]]
         wrong = await client.post("/oauth/register", json=wish | {"redirect_uris": ["http://evil.example/"]})
         assert wrong.json()["error"] == "invalid_redirect_uri"
-        for bad in ({"scope": "key:manage"}, {"grant_types": ["password"]}, {"response_types": ["token"]}, {"client_name": ""}):
+        for bad in (
+            {"scope": "key:manage"},
+            {"grant_types": ["password"]},
+            {"response_types": ["token"]},
+            {"client_name": ""},
+            {"grant_types": 5},
+            {"grant_types": None},
+            {"grant_types": [{}]},
+            {"client_name": "Bank\u202eknaB"},
+        ):
             assert (await client.post("/oauth/register", json=wish | bad)).json()["error"] == "invalid_client_metadata"
         secret = (await client.post("/oauth/register", json=wish | {"token_endpoint_auth_method": "client_secret_post"})).json()
         assert secret["client_secret"].startswith("ocs_test_")
