@@ -126,6 +126,14 @@ async def test_without_a_workspace_the_page_asks_once_more(app: FastAPI, agency:
     assert (answer.status_code, 'role="alert"' in answer.text) == (422, True)
 
 
+async def test_an_application_chooses_no_workspace_for_who_is_asked(
+    app: FastAPI, agency: TestAgency, browser: httpx2.AsyncClient
+) -> None:
+    application, room = await register(app, agency), encode("wsp", agency.workspace.id)
+    page = await browser.get("/oauth/authorize", params=application.asks() | {"workspace": room})
+    assert (page.status_code, room in page.text, "checked" in page.text) == (200, True, False)
+
+
 async def test_nobody_hands_on_a_workspace_of_another_agency_or_one_that_it_does_not_reach(
     app: FastAPI, database: Database, agency: TestAgency, other: TestAgency, browser: httpx2.AsyncClient
 ) -> None:

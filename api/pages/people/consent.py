@@ -119,7 +119,7 @@ def _ask(
     request: Request, wish: Wish, form: Form, signed_in: SignedIn, agency: Row, reach: Reach, *, refused: bool = False
 ) -> Response:  # fmt: skip
     words = Words(choose_language(request, signed_in.locale))
-    chosen = set(form.all("workspace"))
+    chosen = set(form.all("workspace") if request.method == "POST" else ())  # never the application's own choice
     rooms = [{"id": encode("wsp", row["id"]), "name": row["name"]} for row in reach.workspaces]
     scopes = [{"text": words.find(f"consent.scope_{scope.replace(':', '_')}") or scope, "held": scope in reach.held}
               for scope in wish.scopes]  # fmt: skip
