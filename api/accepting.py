@@ -69,7 +69,9 @@ async def join(request: Request, text: str, name: str, password: str) -> Begun:
             row = await acceptance.find_invitation(db, presented, now())
             acceptance.require_mailed(row)
             await acceptance.require_acceptable(db, presented, row)
+            await acceptance.require_nobody(db, row)
     require_good("/password", password, names=(name, *row["email"].split("@")))
+    state.rate_limits.try_join(request.scope, presented.hash)
     hash, begun_at = await state.passwords.hash(password), now()
     with _counted(request):
         async with state.database.connection(Tenant(presented.agency_id)) as db:

@@ -41,6 +41,8 @@ async def presented_key(request: StrictRequest) -> PresentedKey | PresentedToken
     if request.key is None and signed_in.has_session(request):
         request.key = await signed_in.presented_member(request)
     if request.key is None:
+        if "authorization" not in request.headers:  # any page of another site can make a browser send such a request
+            raise Unauthenticated
         limits: RateLimits = request.app.state.rate_limits
         kind, _, value = request.headers.get("authorization", "").partition(" ")
         try:

@@ -20,6 +20,7 @@ from core.windows import WINDOW_S, Windows
 from tenants.agencies.keys import PresentedKey
 from tenants.applications.tokens import PresentedToken
 from tenants.people.members import PresentedMember
+from tenants.people.sessions import PresentedSession
 
 Caller = PresentedKey | PresentedToken | PresentedMember
 
@@ -31,8 +32,13 @@ HOLDERS_MAX = 100_000
 """Tokens whose holder a process remembers; then it begins anew, and looks each up once more."""
 PASSWORDS = 5
 """For one account from one address in a minute: who mistypes has room, and who guesses gets 7,200 a day."""
+PASSWORDS_IN_ALL = 20
+"""Right ones and wrong ones, likewise: each costs a hash."""
+JOINS = 5
+"""For one invitation in a minute: each that makes an account costs a hash."""
 LINKS = 120
 """For one share link in a minute: a page with its pictures, opened by some people at once."""
+UNREADABLE = "unreadable"
 IPV6_PREFIX = 64
 """One customer of a provider gets a network of this size (RFC 6177), so its addresses count as one."""
 
@@ -75,7 +81,8 @@ class RateLimits:
         self._callers = Policies(key=settings.rate_limit_key, agency=settings.rate_limit_agency)
         self._strangers = Policies(address=settings.rate_limit_address)
         self._people = Policies(key=settings.rate_limit_key)
-        self._passwords = Policies(password=PASSWORDS)
+        self._passwords = Policies(password=PASSWORDS, passwords=PASSWORDS_IN_ALL)
+        self._joins = Policies(invitation=JOINS)
         self._applications = Policies(application=settings.rate_limit_key)
         self._holders: dict[bytes, bytes] = {}
         """Of tokens that were right a moment ago: under whom their requests count."""
@@ -95,10 +102,10 @@ class RateLimits:
         is seen (development, or a proxy that is not trusted) all count as one place.
         """
         self.let_strangers(scope)
-        self._count(scope, self._passwords, (_account(scope, email),))
+        self._count(scope, self._passwords, (_account(scope, email),) * 2)
 
     def password_was_right(self, scope: Scope, email: str) -> None:
-        """Count the passwords of this account from here from nothing again."""
+        """Count the wrong passwords of this account from here from nothing again."""
         self.windows.forget(self._passwords.items[0].key_for(_account(scope, email)))
         scope.pop(FIELDS, None)
 
@@ -114,6 +121,10 @@ class RateLimits:
         name = id.hex if proven else hashlib.sha256(f"{id.hex} {_address(scope)}".encode()).hexdigest()
         self._count(scope, self._applications, (name[: 2 * NAME_BYTES],))
 
+    def try_join(self, scope: Scope, hash: bytes) -> None:
+        """Count what would make an account by an invitation, before the password is hashed. Raises TooManyRequests."""
+        self._count(scope, self._joins, (hash[:NAME_BYTES].hex(),))
+
     def admit_link(self, scope: Scope, hash: bytes) -> None:
         """Count a request by a share link that is well formed, whether it lives or not. Raises TooManyRequests."""
         self._count(scope, self._links, (hash[:NAME_BYTES].hex(),))
@@ -127,6 +138,11 @@ class RateLimits:
             return
         self.let_strangers(scope)
 
+    def enter_person(self, scope: Scope, session: PresentedSession) -> None:
+        """Let a cookie pass that was right a moment ago, whatever else came from its address. Raises TooManyRequests."""
+        if not self.windows.knows(self._counter(session)):
+            self.let_strangers(scope)
+
     def admit(self, scope: Scope, key: Caller) -> None:
         """Count a request whose key is right, once. Raises TooManyRequests."""
         if isinstance(key, PresentedToken):
@@ -136,8 +152,8 @@ class RateLimits:
         if FIELDS not in scope:
             self._count(scope, self._callers, (_name(key), key.agency_id.hex))
 
-    def refuse(self, scope: Scope, key: Caller | None = None) -> None:
-        """Count a request whose key is missing or wrong. Raises TooManyRequests when there were too many from its address."""
+    def refuse(self, scope: Scope, key: Caller | PresentedSession | None = None) -> None:
+        """Count a request whose key or cookie is wrong. Raises TooManyRequests when there were too many from its address."""
         if isinstance(key, PresentedToken):  # others may count under the same holder: what they have used stays used
             self._holders.pop(key.hash, None)
             scope.pop(FIELDS, None)
@@ -148,7 +164,7 @@ class RateLimits:
         if address is not None:
             self._count(scope, self._strangers, (address,))
 
-    def _counter(self, key: Caller) -> str:
+    def _counter(self, key: Caller | PresentedSession) -> str:
         return self._callers.items[0].key_for(_name(key))
 
     def _count(self, scope: Scope, policies: Policies, names: tuple[str, ...]) -> None:
@@ -169,7 +185,7 @@ class RateLimits:
             raise TooManyRequests(headers={"Retry-After": str(wait)}, violated_policies=spent)
 
 
-def _name(key: Caller) -> str:
+def _name(key: Caller | PresentedSession) -> str:
     if isinstance(key, PresentedToken):
         return (key.holder or key.hash)[:NAME_BYTES].hex()
     return key.hash[:NAME_BYTES].hex()
@@ -181,11 +197,16 @@ def _account(scope: Scope, email: str) -> str:
 
 
 def _address(scope: Scope) -> str | None:
-    """Name the client's network; None for an address that is not public, since that is a proxy's, or of this house."""
+    """Name the client's network; None for an address that is not public, since that is a proxy's, or of this house.
+
+    What a trusted proxy hands on unread may be no address at all: all of these are one place.
+    """
     try:
         address = ip_address(scope["client"][0])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError):
         return None
+    except ValueError:
+        return UNREADABLE
     address = getattr(address, "ipv4_mapped", None) or address
     if not address.is_global:
         return None

@@ -133,6 +133,22 @@ def _present(request: Request) -> PresentedSession:
     return read_session(request.cookies.get(cookie_name(request.app.state.settings), ""))
 
 
+def _entered(request: Request) -> PresentedSession:
+    """Read the cookie, and count one that is none by its address; a request without any shows nothing that one could guess by.
+
+    Raises Unauthenticated, CrossSite, TooManyRequests.
+    """
+    limits: RateLimits = request.app.state.rate_limits
+    try:
+        presented = _present(request)
+    except Unauthenticated:
+        limits.let_strangers(request.scope)
+        limits.refuse(request.scope)
+        raise
+    limits.enter_person(request.scope, presented)
+    return presented
+
+
 def has_session(request: Request) -> bool:
     """Say whether a request comes by cookie. A key in the Authorization header always wins."""
     return "authorization" not in request.headers and cookie_name(request.app.state.settings) in request.cookies
@@ -141,11 +157,10 @@ def has_session(request: Request) -> bool:
 @asynccontextmanager
 async def _opened(request: Request, state: str = ACTIVE, *, even_bound: bool = False) -> AsyncIterator[Own]:
     limits: RateLimits = request.app.state.rate_limits
-    limits.let_strangers(request.scope)
+    if not has_session(request):
+        raise Unauthenticated
+    presented = _entered(request)
     try:
-        if not has_session(request):
-            raise Unauthenticated
-        presented = _present(request)
         async with request.app.state.database.connection(Person(presented.user_id)) as db:
             signed_in = await find_session(db, presented, now(), state)
             limits.admit_person(request.scope, presented.hash)
@@ -154,7 +169,7 @@ async def _opened(request: Request, state: str = ACTIVE, *, even_bound: bool = F
             yield Own(signed_in, db)
     except Unauthenticated as error:
         if type(error) is Unauthenticated:
-            limits.refuse(request.scope)
+            limits.refuse(request.scope, presented)
         raise
 
 
@@ -217,15 +232,14 @@ async def end_session(request: Request) -> None:
 async def presented_member(request: Request) -> PresentedMember:
     """Find who is signed in, and in the name of which agency. Raises Unauthenticated, CrossSite, Malformed, Missing."""
     limits: RateLimits = request.app.state.rate_limits
-    limits.let_strangers(request.scope)
+    presented = _entered(request)
     try:
-        presented = _present(request)
         async with request.app.state.database.connection(Person(presented.user_id)) as db:
             signed_in = await find_session(db, presented, now())
             wanted = request.headers.get(AGENCY_HEADER)
             agency_id = await choose_agency(db, presented.user_id, named("agency", wanted and wanted.strip()), signed_in.bound)
     except (Unauthenticated, Missing):
-        limits.refuse(request.scope)
+        limits.refuse(request.scope, presented)
         raise
     return PresentedMember(agency_id, signed_in, presented.hash)
 
@@ -236,16 +250,15 @@ async def person_with_agencies(request: Request) -> tuple[SignedIn, bytes, list[
     Raises Unauthenticated, CrossSite, TooManyRequests.
     """
     limits: RateLimits = request.app.state.rate_limits
-    limits.let_strangers(request.scope)
     if not has_session(request):
         raise Unauthenticated
+    presented = _entered(request)
     try:
-        presented = _present(request)
         async with request.app.state.database.connection(Person(presented.user_id)) as db:
             signed_in = await find_session(db, presented, now())
             agencies = await agencies_of(db, presented.user_id, signed_in.bound)
     except Unauthenticated:
-        limits.refuse(request.scope)
+        limits.refuse(request.scope, presented)
         raise
     limits.admit_person(request.scope, presented.hash)
     return signed_in, presented.hash, agencies

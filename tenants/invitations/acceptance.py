@@ -114,10 +114,8 @@ async def join(
     """
     row = await find_invitation(db, presented, now, lock=True)
     require_mailed(row)
+    await require_nobody(db, row)
     email = row["email"]
-    await stamp_login(db, email)
-    if await db.fetchval(FIND_USER, email) is not None:
-        raise PersonExists
     user_id = new_id()
     try:
         await db.execute(ADD_USER, user_id, email, name, now, now)
@@ -132,6 +130,13 @@ def require_mailed(row: Row) -> None:
     """Refuse to make an account by a token that did not come by mail. Raises EmailUnverified."""
     if not row["mailed"]:
         raise EmailUnverified
+
+
+async def require_nobody(db: Bare, row: Row) -> None:
+    """Refuse to make a second account of one address; the transaction is stamped with it. Raises PersonExists."""
+    await stamp_login(db, row["email"])
+    if await db.fetchval(FIND_USER, row["email"]) is not None:
+        raise PersonExists
 
 
 async def _admit(db: Bare, presented: PresentedInvitation, row: Row, user_id: UUID, now: datetime) -> Row:

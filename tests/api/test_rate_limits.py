@@ -180,10 +180,12 @@ async def test_refused_keys_are_limited_by_address_and_good_ones_are_not(
     async with serving(settings, rate_limit_address=3, trusted_proxies="127.0.0.1") as app:
         assert statuses(await ask(app, agency.key, 1, **{"X-Forwarded-For": FAR_AWAY})) == [200]
         forged = write_key(agency.actor.agency_id, livemode=False)
-        tried = [await ask(app, key, 1, **{"X-Forwarded-For": FAR_AWAY}) for key in (forged, None, "garbage", forged, None)]
+        tried = [await ask(app, key, 1, **{"X-Forwarded-For": FAR_AWAY}) for key in (forged, "a", "garbage", forged, "b")]
         assert [answer.status_code for (answer,) in tried] == [401, 401, 401, 429, 429]
         (refused,) = tried[-1]
         assert (refused.json()["violated_policies"], left(refused)) == (["address"], {"address": 0})
+        # What shows no key guesses nothing: a page of another site can make a browser send it
+        assert statuses(await ask(app, None, 5, **{"X-Forwarded-For": FAR_AWAY})) == [401] * 5
         assert statuses(await ask(app, agency.key, 1, **{"X-Forwarded-For": FAR_AWAY})) == [200]  # it was right a moment ago
         assert statuses(await ask(app, other.key, 1, **{"X-Forwarded-For": FAR_AWAY})) == [429]  # looked up, it could be a guess
         assert statuses(await ask(app, other.key, 1, **{"X-Forwarded-For": "1.1.1.1"})) == [200]
@@ -192,15 +194,21 @@ async def test_refused_keys_are_limited_by_address_and_good_ones_are_not(
 async def test_addresses_of_one_ipv6_network_count_as_one(settings: Settings) -> None:
     async with serving(settings, rate_limit_address=1, trusted_proxies="127.0.0.0/8") as app:
         addresses = ("2606:4700:1:2::1", "2606:4700:1:2:ffff::9", "2606:4700:1:3::1")
-        answers = [await ask(app, None, 1, **{"X-Forwarded-For": address}) for address in addresses]
+        answers = [await ask(app, "x", 1, **{"X-Forwarded-For": address}) for address in addresses]
     assert [answer.status_code for (answer,) in answers] == [401, 429, 401]
 
 
 async def test_nobody_says_who_he_is_by_a_header_that_is_not_trusted(settings: Settings) -> None:
     async with serving(settings, rate_limit_address=1) as app:
-        assert statuses(await ask(app, None, 4, **{"X-Forwarded-For": FAR_AWAY})) == [401] * 4
+        assert statuses(await ask(app, "x", 4, **{"X-Forwarded-For": FAR_AWAY})) == [401] * 4
     async with serving(settings, rate_limit_address=1, trusted_proxies="10.0.0.1") as app:
-        assert statuses(await ask(app, None, 4, **{"X-Forwarded-For": FAR_AWAY})) == [401] * 4
+        assert statuses(await ask(app, "x", 4, **{"X-Forwarded-For": FAR_AWAY})) == [401] * 4
+
+
+async def test_addresses_that_nobody_can_read_count_as_one(settings: Settings) -> None:
+    async with serving(settings, rate_limit_address=1, trusted_proxies="127.0.0.0/8") as app:
+        answers = [await ask(app, "x", 1, **{"X-Forwarded-For": junk}) for junk in ("junk", "other junk")]
+    assert [answer.status_code for (answer,) in answers] == [401, 429]
 
 
 @settings_of_hypothesis(suppress_health_check=[HealthCheck.function_scoped_fixture])  # the minute is the same for all examples

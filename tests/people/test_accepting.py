@@ -191,6 +191,27 @@ async def test_who_has_an_account_makes_no_second_one_and_looking_tells_nothing_
         assert (await accept(ben, token)).status_code == 200
 
 
+async def test_nobody_makes_the_service_hash_without_end_by_one_invitation(
+    platform: Platform, database: Database, agency: TestAgency, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+    hash = platform.app.state.passwords.hash
+
+    async def counted(password: str) -> str:
+        hashed.append(password)
+        return str(await hash(password))
+
+    monkeypatch.setattr(platform.app.state.passwords, "hash", counted)
+    async with platform.client(agency.key) as client, browser(platform.app) as ben:
+        assert (await invite(client, delivery="email")).status_code == 201
+        body = {"token": await mailed(platform, settings), "name": "Ben", "password": OTHER}
+        # Given an account already: nothing is hashed
+        await make_person(database, GUEST)
+        answers = [await ben.post("/v1/invitations/join", json=body) for _ in range(8)]
+        assert [(one.status_code, one.json()["code"]) for one in answers] == [(409, "person_exists")] * 8
+        assert hashed == []
+
+
 async def test_an_account_is_made_once_by_many_requests_at_once(
     platform: Platform, agency: TestAgency, settings: Settings
 ) -> None:  # fmt: skip

@@ -102,6 +102,30 @@ async def test_a_right_password_forgives_the_wrong_ones(app: FastAPI, ada: str) 
             assert (await sign_in(client, ada)).status_code == 201
 
 
+async def test_right_passwords_have_an_end_too(app: FastAPI, ada: str) -> None:
+    async with browser(app, "9.9.9.9") as client:
+        assert [(await sign_in(client, ada)).status_code for _ in range(22)] == [201] * 20 + [429] * 2
+    async with browser(app, "8.8.8.8") as elsewhere:
+        assert (await sign_in(elsewhere, ada)).status_code == 201
+
+
+async def test_a_page_of_another_site_shuts_no_address_out(app: FastAPI, ada: str) -> None:
+    async with browser(app, "9.9.9.9") as owner, browser(app, "9.9.9.9", **{"Sec-Fetch-Site": "cross-site"}) as page:
+        assert [(await page.get("/v1/me")).status_code for _ in range(70)] == [401] * 70
+        assert (await page.get("/v1/sessions")).status_code == 401
+        assert (await sign_in(owner, ada)).status_code == 201
+
+
+async def test_a_living_session_passes_whatever_else_comes_from_its_address(app: FastAPI, ada: str) -> None:
+    async with browser(app, "9.9.9.9") as owner, browser(app, "9.9.9.9", "x" * 69) as robber:
+        assert (await sign_in(owner, ada)).status_code == 201
+        assert (await owner.get("/v1/sessions")).status_code == 200
+        answers = [(await robber.get("/v1/me")).status_code for _ in range(70)]
+        assert (answers[0], answers[-1]) == (401, 429)
+        assert [(await owner.get(path)).status_code for path in ("/v1/sessions", "/v1/me/second-factors")] == [200, 200]
+        assert (await owner.delete("/v1/sessions/current")).status_code == 204
+
+
 async def test_signing_out_ends_the_session_at_once(door: httpx2.AsyncClient, ada: str) -> None:
     await sign_in(door, ada)
     text = door.cookies["sid"]
