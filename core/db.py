@@ -154,9 +154,9 @@ async def stamp_login(db: asyncpg.Connection, email: str) -> None:
     await db.execute("select set_config('app.login', $1, true)", email)
 
 
-async def stamp_person(db: asyncpg.Connection, user_id: UUID) -> None:
-    """Let the transaction see one person's own rows."""
-    await db.execute("select set_config('app.user_id', $1, true)", str(user_id))
+async def stamp_person(db: asyncpg.Connection, user_id: UUID | None) -> None:
+    """Let the transaction see one person's own rows; None: nobody's."""
+    await db.execute("select set_config('app.user_id', $1, true)", str(user_id or ""))
 
 
 async def restamp(db: asyncpg.Connection, tenant: Tenant) -> None:

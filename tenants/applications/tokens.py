@@ -12,10 +12,15 @@ from core.db import Bare, Row
 from core.errors import Missing, Unauthenticated
 from tenants.applications.clients import LIVES, scopes_elsewhere
 from tenants.people.members import PresentedMember, admit_member
-from tenants.people.sessions import SignedIn
+from tenants.people.sessions import SignedIn, has_second_factor
 from tenants.permissions import ALL, Actor, Permission
 
 ACCESS, EMBED = "oat", "oem"
+VOUCHED = """
+select exists (select from identities i join identity_providers p on p.agency_id = i.agency_id and p.issuer = i.issuer
+  where i.agency_id = $1 and i.member_id = $2 and p.second_factor)
+"""
+"""Whether a provider of the agency, which asks for a second factor itself, knows the member."""
 LAST_USED_STEP_S = 60
 """`last_used_at` of a grant is written at most this often, so that reading does not mean writing."""
 MAKER_OF_SECRET = """(
@@ -24,7 +29,8 @@ MAKER_OF_SECRET = """(
 """Whose eyes an application has that calls for itself: whoever made the secret can call by it."""
 LOOK_UP = f"""
 select t.id, t.kind, t.grant_id, t.member_id, t.key_id, t.application_agency_id, t.application_id, t.scopes, t.workspace_ids,
-  t.expires_at, t.created_at, a.name agency_name, a.livemode, m.user_id, u.name member_name, u.email, u.locale, g.application_name,
+  t.expires_at, t.created_at, a.name agency_name, a.livemode, a.second_factor_required,
+  m.user_id, u.name member_name, u.email, u.locale, g.application_name,
   g.last_used_at is null or g.last_used_at < now() - make_interval(secs => {LAST_USED_STEP_S}) stale,
   k.name key_name, k.hash key_hash, k.scopes key_scopes, k.workspace_ids key_workspace_ids,
   p.name own_name, p.scopes own_scopes, p.workspace_ids own_workspace_ids,
@@ -118,8 +124,8 @@ async def admit_token(db: Bare, presented: PresentedToken, permission: Permissio
     if workspace_id is not None and workspace_id not in reach:
         raise Missing
     if row["member_id"] is not None:
-        # A second factor is asked for where the token is granted: whose it is, only the person's own requests can see.
-        signed_in = SignedIn(row["user_id"], row["id"], row["email"], row["member_name"], row["locale"], has_second_factor=True)
+        proven = not row["second_factor_required"] or await _is_proven(db, presented.agency_id, row)
+        signed_in = SignedIn(row["user_id"], row["id"], row["email"], row["member_name"], row["locale"], has_second_factor=proven)
         member = await admit_member(db, PresentedMember(presented.agency_id, signed_in, presented.hash), permission, workspace_id)
         seen = member.workspace_ids
         reach = tuple(id for id in reach if seen is None or id in seen)
@@ -128,6 +134,11 @@ async def admit_token(db: Bare, presented: PresentedToken, permission: Permissio
         await db.execute(TOUCH, presented.agency_id, row["grant_id"])
     permissions = frozenset(one for one in base.permissions if one.value in holding.scopes)
     return replace(base, permissions=permissions, workspace_ids=reach)
+
+
+async def _is_proven(db: Bare, agency_id: UUID, row: Row) -> bool:
+    """Say whether a second factor stands behind the member of a token, as it would behind its session."""
+    return await db.fetchval(VOUCHED, agency_id, row["member_id"]) or await has_second_factor(db, row["user_id"])
 
 
 def _base(presented: PresentedToken, row: Row) -> Actor:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from core.credentials import SECRET_LENGTH, new_secret
 from core.crypto import hash_key
-from core.db import Bare, Row
+from core.db import Bare, Row, stamp_person
 from core.errors import Missing, PermissionDenied, Unauthenticated
 from core.ids import SUFFIX_LENGTH, decode_suffix, new_id, suffix
 
@@ -38,6 +38,7 @@ RECENT = timedelta(minutes=10)
 ALIVE = "revoked_at is null and last_seen_at > $2 and created_at > $3"
 FACTORS = """(exists (select from totp_factors f where f.user_id = $1 and f.confirmed_at is not null)
   or exists (select from passkeys p where p.user_id = $1))"""
+HAS_FACTOR = f"select {FACTORS}"
 LOOK_UP = f"""
 select s.id, s.last_seen_at, s.state, s.created_at, s.authenticated_at, s.bound_to, s.provider_id,
   u.id user_id, u.email, u.name, u.locale,
@@ -194,6 +195,14 @@ async def keep_only(db: Bare, signed: SignedIn, now: datetime) -> str:
     await db.execute(REVOKE_OTHERS, signed.user_id, signed.session_id, now)
     await db.execute(RENEW, signed.user_id, signed.session_id, hash_key(text))
     return text
+
+
+async def has_second_factor(db: Bare, user_id: UUID) -> bool:
+    """Say whether a person has a second factor, from the transaction of an agency. The person's stamp is gone afterwards."""
+    await stamp_person(db, user_id)
+    there: bool = await db.fetchval(HAS_FACTOR, user_id)
+    await stamp_person(db, None)
+    return there
 
 
 async def end_all(db: Bare, user_id: UUID, now: datetime) -> None:

@@ -11,8 +11,9 @@ from core import duties
 from core.db import Database
 from core.ids import encode
 from tenants.applications.families import LEEWAY
-from tests.applications.flow import register, workspace_of
+from tests.applications.flow import register, say, workspace_of
 from tests.conftest import Platform, TestAgency, client_of
+from tests.people.credentials import add_app
 from tests.people.people import join, make_person, signed_in
 from workers.duties import run_batch
 
@@ -241,6 +242,31 @@ async def test_the_agency_sees_its_grants_and_ends_them(
         assert (await client.delete(f"/v1/grants/{grant['id']}")).status_code == 204
     assert not await alive(app, agency, tokens["access_token"])
     assert (await application.refresh(tokens["refresh_token"])).status_code == 400
+
+
+async def test_a_token_is_let_in_as_its_members_session_is_where_a_second_factor_is_required(
+    app: FastAPI, database: Database, agency: TestAgency, browser: httpx2.AsyncClient
+) -> None:
+    application = await register(app, agency)
+    user_id = await make_person(database, "mona@first.example")
+    await join(database, agency, user_id, "member", {agency.workspace.id: "manager"})
+    await add_app(browser)
+    async with await signed_in(app, database, user_id, agency) as mona:
+        hers = await application.tokens(mona, [workspace_of(agency)])
+        embed = (await mona.post("/v1/embed-tokens", json={"workspace_id": workspace_of(agency)})).json()["token"]
+        his = await application.tokens(browser, [workspace_of(agency)])
+        required, named = {"second_factor_required": True}, {"Octavo-Agency": encode("agc", agency.actor.agency_id)}
+        assert (await browser.patch("/v1/agency", json=required, headers=named)).status_code == 200
+        assert await alive(app, agency, his["access_token"])
+        # Hers are refused, renewed ones too, and nothing new is allowed
+        renewed = (await application.refresh(hers["refresh_token"])).json()["access_token"]
+        for token in (hers["access_token"], renewed, embed):
+            async with client_of(app, token) as client:
+                refused = await client.get(f"/v1/workspaces/{workspace_of(agency)}/posts")
+                assert (refused.status_code, refused.json()["code"]) == (403, "second_factor_required")
+        assert (await say(mona, application.asks(), [workspace_of(agency)])).status_code != 303
+        await add_app(mona)
+    assert await alive(app, agency, renewed)
 
 
 async def test_used_refresh_tokens_go_with_their_time_and_the_grant_goes_on(
