@@ -39,7 +39,9 @@ LINES: dict[int | str, dict[str, Any]] = {
 class Chosen(Input):
     """Which entries."""
 
-    actor: AnyId | None = Field(None, description="Who did it: the id of a key.", examples=["key_01kazm3v9sfa4t2tq9gk1x7c5e"])
+    actor: AnyId | None = Field(
+        None, description="Who did it: a key, a member or an application.", examples=["key_01kazm3v9sfa4t2tq9gk1x7c5e"]
+    )
     action: str | None = Field(None, max_length=ACTION_LENGTH_MAX, description="What was done.", examples=["workspace.update"])
     subject: AnyId | None = Field(None, description="To what it was done: the id of anything.")
     workspace_id: WorkspaceId | None = None
