@@ -25,12 +25,22 @@ from api import signed_in
 from api.body import StrictRequest
 from api.idempotency import Apart, Idempotency, lockable
 from api.rate_limits import RateLimits
+from core.clock import now
 from core.db import Database, Tenant, raw, restamp
 from core.errors import PermissionDenied, Unauthenticated
 from tenants.agencies.keys import PresentedKey, authenticate, authenticate_and_lock, read_key
 from tenants.applications.tokens import ACCESS, EMBED, PresentedToken, admit_token, read_token
-from tenants.people.members import PresentedMember, admit_member
+from tenants.people.members import PresentedMember, admit_member, require_own_word
+from tenants.people.sessions import require_recent
 from tenants.permissions import Actor, Permission
+
+LASTING = frozenset({
+    Permission.KEY_MANAGE, Permission.APPLICATION_MANAGE, Permission.MEMBER_ASSIGN, Permission.SIGN_ON_MANAGE,
+    Permission.AGENCY_TRANSFER,
+})  # fmt: skip
+"""What is made by these outlives the session, and opens more than a look: keys, secrets, invitations, providers."""
+FRESH = frozenset({Permission.SIGN_ON_MANAGE, Permission.AGENCY_TRANSFER})
+"""Who does this decides who the members are, or who owns them all."""
 
 
 async def presented_key(request: StrictRequest) -> PresentedKey | PresentedToken | PresentedMember:
@@ -93,6 +103,8 @@ async def _admit(request: StrictRequest, db: asyncpg.Connection, scopes: Securit
                 _require_scope(actor, Permission(wanted))
             else:
                 actor = await admit_member(db, key, Permission(wanted), workspace_id)
+                if request.method == "POST":
+                    await _require_in_person(db, key, actor, Permission(wanted))
         elif lock is None:
             actor = await authenticate(db, key)
         else:
@@ -107,6 +119,14 @@ async def _admit(request: StrictRequest, db: asyncpg.Connection, scopes: Securit
         actor.require(Permission(scope))
     request.state.actor = actor
     return actor
+
+
+async def _require_in_person(db: asyncpg.Connection, key: PresentedMember, actor: Actor, wanted: Permission) -> None:
+    """Ask more of a session that makes what outlives it. Raises SessionBound, ReauthenticationRequired."""
+    if wanted in LASTING and actor.may(wanted):
+        await require_own_word(db, key.signed_in, actor.member_id)
+    if wanted in FRESH and actor.may(wanted):
+        require_recent(key.signed_in, now())
 
 
 def _require_scope(actor: Actor, wanted: Permission) -> None:

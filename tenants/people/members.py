@@ -12,7 +12,7 @@ from core.ids import new_id
 from tenants.people.held import ROOMS, role_name, roles_of
 from tenants.people.passwords import Passwords, require_good
 from tenants.people.schemas import EMAIL_LENGTH_MAX, MemberRead, RoomRole
-from tenants.people.sessions import Bound, SignedIn
+from tenants.people.sessions import Bound, SessionBound, SignedIn
 from tenants.permissions import Actor, AgencyRole, CustomRole, Permission, WorkspaceRole, actor_of_member, granted
 
 EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
@@ -33,6 +33,7 @@ select p.second_factor, m.role, m.custom_role_id, {ROOMS}
 from identity_providers p join members m on m.agency_id = p.agency_id and m.id = p.set_by_member
 where p.agency_id = $1 and p.id = $2 and m.state = 'active'
 """
+SETTER = "select set_by_member from identity_providers where agency_id = $1 and id = $2"
 FIND_USER = "select id from users where email = $1"
 ADD_USER = "insert into users (id, email, name, email_verified_at, created_at) values ($1, $2, $3, $4, $5)"
 ADD_PASSWORD = "insert into passwords (user_id, hash, changed_at) values ($1, $2, $3)"
@@ -142,6 +143,16 @@ async def setter_holds(db: Bare, agency_id: UUID, provider_id: UUID) -> frozense
     """What the member holds in the agency who set a provider; None once that member has left."""
     row = await db.fetchrow(PROVIDER, agency_id, provider_id)
     return None if row is None else granted((await roles_of(db, agency_id, row))[0])
+
+
+async def require_own_word(db: Bare, signed_in: SignedIn, member_id: UUID | None) -> None:
+    """Refuse what outlives a session to one that somebody else's provider vouches for. Raises SessionBound.
+
+    Whoever set the provider says who this is: a key or a grant in the member's name would stay when both have gone.
+    """
+    bound = signed_in.bound
+    if bound is not None and await db.fetchval(SETTER, bound.agency_id, bound.provider_id) != member_id:
+        raise SessionBound
 
 
 def member_of(row: Row, seen: tuple[UUID, ...] | None = None) -> MemberRead:

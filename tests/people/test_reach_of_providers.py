@@ -1,15 +1,17 @@
 """How far a provider reaches that an agency has set: into this agency, and never at a member's other agencies or its own."""
 
+import asyncpg
 import httpx2
 from fastapi import FastAPI
 
 from core.db import Database
+from core.settings import Settings
 from tests.conftest import TestAgency
 from tests.fakes.openid import Provider
 from tests.people.cast import Cast
 from tests.people.credentials import add_app
 from tests.people.people import browser, join, make_person, sign_in, signed_in
-from tests.people.sign_on import come, door_of, set_provider
+from tests.people.sign_on import come, door_of, set_provider, wish
 
 BEN = "ben@freelance.example"
 
@@ -86,3 +88,31 @@ async def test_a_provider_ends_when_who_set_it_may_set_none(app: FastAPI, cast: 
         assert lowered.status_code == 200, lowered.text
         assert (await bens.get("/v1/me")).status_code == 401
         assert (await come(bens, cast.agency, provider, id, "ben@first.example")).status_code == 403
+
+
+async def test_nothing_outlives_a_session_that_somebody_else_vouches_for(app: FastAPI, cast: Cast, provider: Provider) -> None:
+    eve, ben = await cast.add("eve", "admin"), await cast.add("ben", "admin")
+    id = await set_provider(eve.client, provider.issuer)
+    key = {"name": "k", "scopes": ["post:read"]}
+    asked = {"email": "x@second.example", "delivery": "link"}
+    async with door_of(app) as bens, door_of(app, "127.0.0.2") as eves:
+        assert (await come(bens, cast.agency, provider, id, "ben@first.example")).status_code == 303
+        for path, body in (("/v1/api-keys", key), ("/v1/invitations", asked)):
+            refused = await bens.post(path, json=body)
+            assert (refused.status_code, refused.json()["code"]) == (403, "session_bound"), refused.text
+            assert (await ben.client.post(path, json=body)).status_code == 201
+        # Who set it vouches for himself
+        assert (await come(eves, cast.agency, provider, id, "eve@first.example", subject="eve")).status_code == 303
+        assert (await eves.post("/v1/api-keys", json=key)).status_code == 201
+
+
+async def test_an_old_session_sets_no_provider(cast: Cast, settings: Settings, provider: Provider) -> None:
+    ada = await cast.add("ada", "owner")
+    db = await asyncpg.connect(settings.database_url)
+    await db.execute("alter table sessions no force row level security")
+    await db.execute("update sessions set authenticated_at = authenticated_at - interval '11 minutes'")
+    await db.execute("alter table sessions force row level security")
+    await db.close()
+    for path, body in (("/v1/identity-providers", wish(provider.issuer)), ("/v1/agency/transfer", {"member_id": ada.id})):
+        refused = await ada.client.post(path, json=body)
+        assert (refused.status_code, refused.json()["code"]) == (403, "reauthentication_required"), refused.text

@@ -1,14 +1,14 @@
 """Wrong codes of sessions that a provider of an agency began count apart, for each agency.
 
-Revision ID: 0022
-Revises: 0015
+Revision ID: 0019
+Revises: 0018
 """
 
 from alembic import op
 import sqlalchemy as sa
 
-revision = "0022"
-down_revision = "0015"
+revision = "0019"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 
