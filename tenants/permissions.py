@@ -111,7 +111,7 @@ OF_THE_AGENCY: frozenset[Permission | Later] = frozenset({
     P.AUDIT_READ,
 })  # fmt: skip
 """What is about the agency as a whole: no role of a workspace has any of it."""
-DELEGABLE = ALL - (OF_THE_AGENCY - {P.AGENCY_READ}) - {P.MEMBER_READ, P.MEMBER_ASSIGN}
+DELEGABLE = ALL - (OF_THE_AGENCY - {P.AGENCY_READ}) - {P.MEMBER_READ, P.MEMBER_ASSIGN, P.WORKSPACE_EXPORT}
 """What an application can be allowed: work in workspaces. Members, keys and applications of the agency are for its people."""
 EMBEDDABLE = frozenset(one for one in DELEGABLE - {P.AGENCY_READ} if one.endswith(":read"))
 """What a token in somebody's page can be allowed: to read in one workspace."""

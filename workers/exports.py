@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import tempfile
 import zipfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import IO, Any
@@ -64,7 +64,8 @@ async def _once(data: bytes) -> AsyncIterator[bytes]:
 
 async def run(context: Context, agency_id: UUID, operation: asyncpg.Record, fence: int) -> Done:
     """Export an agency or a workspace, as its operation says."""
-    key, summary = await build(context, operation, agency_id, fence)
+    held = orjson.loads(operation["input"])["permissions"]
+    key, summary = await build(context, operation, agency_id, fence, held)
     ends = now() + exporting.KEEP
     return Done({"archive": told(operation, ends) | summary}, (key, ends))
 
@@ -77,22 +78,26 @@ def told(operation: asyncpg.Record, ends: datetime) -> dict[str, Any]:
     return {"url": f"/v1/{place}/exports/{name}/content", "expires_at": write_instant(ends)}
 
 
-async def build(context: Context, operation: asyncpg.Record, agency_id: UUID, fence: int) -> tuple[str, dict[str, Any]]:
+async def build(
+    context: Context, operation: asyncpg.Record, agency_id: UUID, fence: int, held: Collection[str] | None
+) -> tuple[str, dict[str, Any]]:
     """Write the archive of an operation into the store. Returns its key and what the operation's result says of it.
+
+    It holds what a holder of these permissions may read; None: everything.
 
     Raises TemporarilyUnavailable when the store is away.
     """
     workspace_id: UUID | None = operation["workspace_id"]
     place = exporting.folder(agency_id, workspace_id, operation["id"])
     await context.store.sweep(place)  # what a worker left behind that crashed
-    total = len(exporting.resources(workspace_id)) + 1
+    total = len(exporting.resources(workspace_id, held)) + 1
 
     async def said(done: int) -> None:
         async with context.database.connection(Tenant(agency_id)) as db:
             await move(db, agency_id, operation["id"], done, total, {})
 
     with tempfile.TemporaryFile() as file:
-        summary = await _write(context, file, agency_id, workspace_id, said)
+        summary = await _write(context, file, agency_id, workspace_id, held, said)
         key = f"{place}{fence}.zip"
         size = file.seek(0, 2)
         digest = await asyncio.to_thread(_digest, file)
@@ -107,14 +112,19 @@ def _digest(file: IO[bytes]) -> str:
 
 
 async def _write(
-    context: Context, file: IO[bytes], agency_id: UUID, workspace_id: UUID | None, said: Callable[[int], Awaitable[None]]
+    context: Context,
+    file: IO[bytes],
+    agency_id: UUID,
+    workspace_id: UUID | None,
+    held: Collection[str] | None,
+    said: Callable[[int], Awaitable[None]],
 ) -> dict[str, Any]:
     tenant = Tenant(agency_id, None if workspace_id is None else (workspace_id,))
     rows: dict[str, int] = {}
     missing: list[str] = []
     with zipfile.ZipFile(file, "w") as zip:
         archive = Archive(zip)
-        for done, (table, resource) in enumerate(exporting.resources(workspace_id), 1):
+        for done, (table, resource) in enumerate(exporting.resources(workspace_id, held), 1):
             name, counted = f"{resource.name}.jsonl", [0]
             await archive.add(name, _lines(context, tenant, table, workspace_id, counted))
             archive.files[-1]["rows"] = rows[resource.name] = counted[0]
@@ -128,9 +138,10 @@ async def _write(
                 continue
             await archive.add(exporting.media_name(row), pieces, packed=False)
             media += 1
-        manifest = await _manifest(context, tenant, workspace_id, archive.files, missing)
+        withheld = exporting.withheld(workspace_id, held)
+        manifest = await _manifest(context, tenant, workspace_id, archive.files, missing) | {"withheld": withheld}
         await archive.add("manifest.json", _once(_json(manifest)))
-    return {"rows": rows, "media": media, "missing": missing}
+    return {"rows": rows, "media": media, "missing": missing, "withheld": withheld}
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

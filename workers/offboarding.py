@@ -38,7 +38,7 @@ async def run(context: Context, agency_id: UUID, operation: asyncpg.Record, fenc
     workspace_id, actor = operation["workspace_id"], actor_of(agency_id, operation)
     counts = {"cancelled": 0, "disconnected": 0, "revoked": 0}
     await _stop(context, actor, workspace_id, counts)
-    key, summary = await exports.build(context, operation, agency_id, fence)
+    key, summary = await exports.build(context, operation, agency_id, fence, None)
     await _stop(context, actor, workspace_id, counts)  # what a request wrote that had been let in before
     ends, erase_at = now() + exporting.KEEP, now() + closing.WORKSPACE_GRACE
 

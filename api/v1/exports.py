@@ -93,6 +93,9 @@ async def _download(request: Request, actor: Actor, operation_id: UUID, workspac
     archive = (row.result or {}).get("archive")
     if row.state != "succeeded" or archive is None or row.storage_key is None or row.expires_at <= now():
         raise Missing
+    lacking = set(exporting.withheld(workspace_id, {one.value for one in actor.permissions})) - set(archive.get("withheld", ()))
+    if lacking:
+        raise PermissionDenied(f"The archive holds what you may not read: {', '.join(sorted(lacking))}.")
     pieces = await state.store.pieces(row.storage_key, archive["size_bytes"])
     headers = {
         "Content-Length": str(archive["size_bytes"]),

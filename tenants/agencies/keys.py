@@ -158,7 +158,7 @@ async def create_key(session: AsyncSession, actor: Actor, wish: KeyCreate, now: 
 async def _has_workspace(session: AsyncSession, actor: Actor, workspace_id: UUID) -> bool:
     from tenants.agencies.models import Workspace
 
-    query = owned(Workspace, actor).where(Workspace.id == workspace_id)
+    query = owned(Workspace, actor).where(Workspace.id == workspace_id, col(Workspace.closed_at).is_(None))
     return (await session.exec(query)).one_or_none() is not None
 
 

@@ -20,7 +20,8 @@ from tenants.people.members import PresentedMember, admit_member, require_own_wo
 from tenants.permissions import Permission
 
 WORKSPACES = """
-select id, name from workspaces where agency_id = $1 and ($2::uuid[] is null or id = any ($2)) order by lower(name), id limit $3
+select id, name from workspaces where agency_id = $1 and closed_at is null and ($2::uuid[] is null or id = any ($2))
+order by lower(name), id limit $3
 """
 SHOWN_MAX = 500
 

@@ -11,6 +11,7 @@ from core.credentials import hash_credential, write
 from core.db import Tenant, raw, restamp
 from core.errors import Fault, InvalidInput, Missing, PermissionDenied
 from core.ids import new_id
+from tenants.agencies.closed import require_open
 from tenants.agencies.models import Workspace
 from tenants.applications.models import AccessToken, Grant
 from tenants.applications.schemas import EmbedTokenCreate
@@ -64,11 +65,13 @@ async def create_embed_token(
 ) -> tuple[AccessToken, str]:  # fmt: skip
     """Make a token that reads in one workspace for some minutes. Returns the row and the token, which is stored nowhere.
 
-    It holds no more than its maker, and ends with it. Raises Missing, PermissionDenied, InvalidInput.
+    It holds no more than its maker, and ends with it. Raises Missing, PermissionDenied, InvalidInput, Conflict.
     """
     actor.see(wish.workspace_id)
-    if (await session.exec(owned(Workspace, actor).where(Workspace.id == wish.workspace_id))).one_or_none() is None:
+    workspace = (await session.exec(owned(Workspace, actor).where(Workspace.id == wish.workspace_id))).one_or_none()
+    if workspace is None:
         raise Missing
+    require_open(workspace.closed_at)
     behind = {} if actor.token_id is None else dict(await raw(session).fetchrow(BEHIND, actor.agency_id, actor.token_id))
     readable = EMBEDDABLE & await _held_in(session, actor, wish.workspace_id, behind.pop("scopes", None))
     scopes = SHOWN_IN_PAGES & readable if wish.scopes is None else frozenset(wish.scopes)

@@ -156,7 +156,9 @@ class GrantRead(Output):
     last_used_at: Instant | None
     revoked_at: Instant | None
     revoked_reason: str | None = Field(
-        description="Why: `revoked`, `application`, `code_reused` or `token_reused`. The set is open.", examples=["token_reused"]
+        description="Why: `revoked`, `application`, `member_left`, `workspace_closed`, `code_reused` or `token_reused`."
+        " The set is open.",
+        examples=["token_reused"],
     )
     created_at: Instant
 

@@ -69,7 +69,7 @@ async def _require_workspaces(session: AsyncSession, actor: Actor, ids: Collecti
     if ids and not confidential:
         fault = Fault("/workspace_ids", "validation_failed", "Only what can keep a secret works by itself.")
         raise InvalidInput(faults=[fault])
-    query = owned(Workspace, actor).where(col(Workspace.id).in_(list(ids)))
+    query = owned(Workspace, actor).where(col(Workspace.id).in_(list(ids)), col(Workspace.closed_at).is_(None))
     known = {row.id for row in (await session.exec(query)).all()} if ids else set()
     for position, id in enumerate(ids):
         if id not in known:

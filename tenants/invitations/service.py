@@ -10,6 +10,7 @@ from core.db import Bare, Row
 from core.errors import Conflict, Fault, InvalidInput, Missing, Unauthenticated
 from core.ids import decode, encode, new_id
 from core.wire import PREFIXES
+from tenants.agencies.closed import require_open
 from tenants.invitations.schemas import InvitationCreate, InvitationRead, InvitedRoom
 from tenants.invitations.standing import Grant, require_grantable, standing_of
 from tenants.invitations.tokens import write_token
@@ -84,8 +85,10 @@ async def _wanted_rooms(db: Bare, actor: Actor, wishes: Sequence[InvitedRoom]) -
     for place, wish in enumerate(wishes):
         pointer = f"/workspaces/{place}"
         id = wish.workspace_id
-        if not sees(actor, id) or await db.fetchrow(WORKSPACE, actor.agency_id, id) is None:
+        row = await db.fetchrow(WORKSPACE, actor.agency_id, id) if sees(actor, id) else None
+        if row is None:
             raise InvalidInput(faults=[Fault(f"{pointer}/workspace_id", "not_found", "There is no such workspace.")])
+        require_open(row["closed_at"])
         if id in rooms:
             raise InvalidInput(faults=[Fault(f"{pointer}/workspace_id", "validation_failed", "It is named twice.")])
         role = wish.role

@@ -19,10 +19,11 @@ from tenants.permissions import (
 )
 
 ROOMS = ",".join(
-    f"array(select w.{column} from workspace_members w where w.agency_id = $1 and w.member_id = m.id"
-    f" order by w.workspace_id) {name}"
+    f"array(select w.{column} from workspace_members w join workspaces o on o.agency_id = w.agency_id and o.id = w.workspace_id"
+    f" where w.agency_id = $1 and w.member_id = m.id and o.closed_at is null order by w.workspace_id) {name}"
     for column, name in (("workspace_id", "rooms"), ("role", "room_roles"), ("custom_role_id", "room_role_ids"))
 )
+"""A workspace that is closed keeps the rows of its people for the archive, and they open nothing."""
 SEVERAL = "select id, scope, permissions from roles where agency_id = $1 and id = any ($2)"
 ALLOWED: dict[str, frozenset[Permission]] = {
     "agency": frozenset(Permission) - OF_THE_OWNER,

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from core.db import Bare
 from core.errors import Conflict, Fault, InvalidInput, Missing, PermissionDenied
+from tenants.agencies.closed import require_open
 from tenants.people.held import ROOMS, agency_role, named, stored, workspace_role
 from tenants.people.made_keys import Narrowed, narrow_keys
 from tenants.people.members import member_of, read_member
@@ -38,8 +39,17 @@ update invitations i set state = 'revoked', ended_at = $3 from members m join us
 where i.agency_id = $1 and i.state = 'pending' and i.email = u.email and m.agency_id = $1 and m.id = $2
 """
 """Who was shown the door does not come back by an invitation of before."""
+MADE = (
+    "update grants set revoked_at = $3, revoked_reason = 'member_left'"
+    " where agency_id = $1 and member_id = $2 and revoked_at is null",
+    "update access_tokens set revoked_at = $3 where agency_id = $1 and member_id = $2 and revoked_at is null",
+    "update share_links set revoked_at = $3 where agency_id = $1 and created_by_member = $2 and revoked_at is null",
+    "update application_secrets set expires_at = $3 where agency_id = $1 and created_by_member = $2"
+    " and (expires_at is null or expires_at > $3)",
+)
+"""What stands in the member's name besides its keys. It ends for good: who comes back is the same member with another role."""
 LEAVE = "delete from workspace_members where agency_id = $1 and member_id = $2"
-WORKSPACE = "select 1 from workspaces where agency_id = $1 and id = $2 for key share"
+WORKSPACE = "select closed_at from workspaces where agency_id = $1 and id = $2 for key share"
 ROOM = "select role, custom_role_id from workspace_members where agency_id = $1 and member_id = $2 and workspace_id = $3 for update"
 ADD_ROOM = """
 insert into workspace_members (agency_id, member_id, workspace_id, role, custom_role_id, created_at)
@@ -139,7 +149,7 @@ async def _lock(db: Bare, actor: Actor, member_id: UUID) -> tuple[list[UUID], Ag
 
 
 async def end_membership(db: Bare, actor: Actor, member_id: UUID, now: datetime) -> tuple[str, Narrowed]:
-    """End a membership with its roles and keys. It holds from the commit on. Returns the role and the keys.
+    """End a membership with its roles and all that stands in its name. It holds from the commit on. Returns the role and the keys.
 
     Raises as `change_role` does.
     """
@@ -150,14 +160,19 @@ async def end_membership(db: Bare, actor: Actor, member_id: UUID, now: datetime)
         _keep_an_owner(owners, member_id)
     await db.execute(END, actor.agency_id, member_id)
     await db.execute(LEAVE, actor.agency_id, member_id)
-    await db.execute(END_INVITATIONS, actor.agency_id, member_id, now)
+    for statement in (END_INVITATIONS, *MADE):
+        await db.execute(statement, actor.agency_id, member_id, now)
     return named(role), await narrow_keys(db, actor, [member_id], now)
 
 
-async def _require_workspace(db: Bare, actor: Actor, workspace_id: UUID) -> None:
+async def _require_workspace(db: Bare, actor: Actor, workspace_id: UUID) -> datetime | None:
+    """Lock a workspace that the caller sees. Returns when it was closed, if it was. Raises Missing."""
     actor.see(workspace_id)
-    if await db.fetchrow(WORKSPACE, actor.agency_id, workspace_id) is None:
+    row = await db.fetchrow(WORKSPACE, actor.agency_id, workspace_id)
+    if row is None:
         raise Missing
+    closed_at: datetime | None = row["closed_at"]
+    return closed_at
 
 
 async def _room(db: Bare, actor: Actor, workspace_id: UUID, member_id: UUID) -> WorkspaceRole | CustomRole | None:
@@ -177,9 +192,9 @@ async def assign(
 ) -> tuple[str | None, RoomRole, Narrowed]:  # fmt: skip
     """Give a member a role in a workspace, or another one. Returns the role before, and what became of keys.
 
-    Raises Missing, InvalidInput (no such role), PermissionDenied.
+    Raises Missing, InvalidInput (no such role), PermissionDenied, Conflict for a workspace that is closed.
     """
-    await _require_workspace(db, actor, workspace_id)
+    require_open(await _require_workspace(db, actor, workspace_id))
     await _find(db, actor, member_id)
     role = await wanted_role(db, actor.agency_id, wanted, "workspace", "/role") if isinstance(wanted, UUID) else wanted
     await _find(db, actor, member_id, lock=True)

@@ -38,13 +38,16 @@ DOOR = (
     "update invitations set state = 'revoked', ended_at = now()"
     " where agency_id = $1 and $2 = any (workspace_ids) and state = 'pending'",
     "update applications set workspace_ids = array_remove(workspace_ids, $2) where agency_id = $1 and $2 = any (workspace_ids)",
-    "update grants set workspace_ids = array_remove(workspace_ids, $2) where agency_id = $1 and $2 = any (workspace_ids)",
+    "update grants set revoked_at = coalesce(revoked_at, now()), revoked_reason = coalesce(revoked_reason, 'workspace_closed')"
+    " where agency_id = $1 and workspace_ids = array[$2::uuid]",
+    "update grants set workspace_ids = array_remove(workspace_ids, $2)"
+    " where agency_id = $1 and $2 = any (workspace_ids) and workspace_ids <> array[$2::uuid]",
     "update access_tokens set revoked_at = now() where agency_id = $1 and $2 = any (workspace_ids) and revoked_at is null",
-    "delete from workspace_members where agency_id = $1 and workspace_id = $2",
     "delete from connect_sessions where agency_id = $1 and workspace_id = $2",
 )
-"""What ends with a workspace at once: links, keys that reach it alone, its people's roles and invitations, what applications may do
-there, and connecting that is under way."""
+"""What ends with a workspace at once: links, keys that reach it alone, invitations, what applications may do there, and connecting
+that is under way. Its people's roles open nothing from then on (`people.held`)."""
+LEAVE = "delete from workspace_members where agency_id = $1 and workspace_id = $2"
 OPEN = """
 update workspaces set closed_at = null, erase_at = null, version = version + 1, updated_at = $3
 where agency_id = $1 and id = $2 and closed_at is not null returning id
@@ -120,6 +123,7 @@ async def open_workspace(db: Bare, workspace: Workspace, now: datetime) -> None:
         raise Conflict("It is being closed at this moment: wait for its operation.")
     if workspace.erase_at is not None and workspace.erase_at <= now:
         raise Missing
+    await db.execute(LEAVE, *place)
     await db.fetchval(OPEN, *place, now)
     await duties.drop(db, erasing.KIND, [workspace.id])
 

@@ -36,12 +36,18 @@ CLOSE = (
     "update agencies set closed_at = now() where id = $1",
     "delete from agency_keys where agency_id = $1",
     "update api_keys set created_by = null, revoked_at = coalesce(revoked_at, now()) where agency_id = $1",
-    "update members set state = 'removed' where agency_id = $1",
     "delete from duties where agency_id = $1 and kind <> 'erase'",
 )
+LEFT = """
+update members set state = 'removed', custom_role_id = null, role = case when custom_role_id is null then role else 'member' end
+where agency_id = $1 and (state = 'active' or custom_role_id is not null)
+"""
+"""Members go last, so they let go of the roles that go before; at each sweep, since who was let in before still gives some."""
 SOME = "delete from {table} where ctid = any (array(select ctid from {table} where agency_id = $1{more} limit {batch}))"
 PEOPLE = "select user_id from members where agency_id = $1 order by id limit 100"
 LEAVE = "delete from members where agency_id = $1 and user_id = $2"
+ALONE = "select 1 from users where id = $1 for update"
+"""Of two agencies that are erased at once, each would see the person in the other still."""
 FORGET = "delete from users where id = $1"
 ELSEWHERE = "select 1 from members where user_id = $1 limit 1"
 AGENCY = "delete from agencies where id = $1"
@@ -69,11 +75,13 @@ def tables(*, column: str = "agency_id") -> list[str]:
 async def close_door(db: Bare, agency_id: UUID) -> bool:
     """Begin an erasure that is due: keep the head of the log, destroy the data key, and let nobody in any more.
 
-    True, and nothing changed, when it was begun before. Raises LookupError for an agency whose time has not come.
+    True when it was begun before; then nothing changes but for members that were made since. Raises LookupError for an agency
+    whose time has not come.
     """
     row = await db.fetchrow(DUE, agency_id)
     if row is None:
         raise LookupError("the agency is not to be erased")
+    await db.execute(LEFT, agency_id)
     if row["closed_at"] is not None:
         return True
     await db.execute(HEAD, agency_id)
@@ -114,8 +122,9 @@ async def people_of(db: Bare, agency_id: UUID) -> Sequence[UUID]:
 
 async def forget_person(db: Bare, agency_id: UUID, user_id: UUID) -> None:
     """End a membership and, in the same transaction, the person that is left in no agency, with all that is its own."""
-    await db.execute(LEAVE, agency_id, user_id)
     await stamp_person(db, user_id)
+    await db.execute(ALONE, user_id)
+    await db.execute(LEAVE, agency_id, user_id)
     if await db.fetchval(ELSEWHERE, user_id) is None:
         await db.execute(FORGET, user_id)
 

@@ -5,7 +5,7 @@ holds that against the catalogue. What is sealed or hashed is of no use to its o
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -19,6 +19,7 @@ from core.db import Bare
 from core.errors import Conflict
 from core.ids import encode
 from core.wire import PREFIXES
+from tenants.permissions import Permission
 from tenants.tables import METADATA
 
 OF_AGENCY, OF_WORKSPACE = "agency_export", "workspace_export"
@@ -39,6 +40,8 @@ class Resource:
     added: str = ""
     inside: str | None = "t.workspace_id = $2"
     """None: of the whole agency alone."""
+    needs: Permission | None = None
+    """What else its reader holds: an archive shows nobody what he could not read otherwise."""
 
 
 _ROOM = "select w.member_id from workspace_members w where w.agency_id = $1 and w.workspace_id = $2"
@@ -46,15 +49,19 @@ _PERSON = "|| (select jsonb_build_object('name', u.name, 'email', u.email) from 
 RESOURCES: dict[str, Resource] = {
     "agencies": Resource("agency", "agency", inside=None),
     "workspaces": Resource("workspaces", "workspace", inside="t.id = $2"),
-    "members": Resource("members", "member", added=_PERSON, inside=f"t.id in ({_ROOM})"),
-    "workspace_members": Resource("workspace-members"),
+    "members": Resource("members", "member", added=_PERSON, inside=f"t.id in ({_ROOM})", needs=Permission.MEMBER_READ),
+    "workspace_members": Resource("workspace-members", needs=Permission.MEMBER_READ),
     "roles": Resource("roles", "role", inside=None),
-    "invitations": Resource("invitations", "invitation", ("hash",), inside="t.workspace_ids <@ array[$2::uuid]"),
-    "api_keys": Resource("api-keys", "key", ("hash",), inside="t.workspace_ids <@ array[$2::uuid]"),
-    "applications": Resource("applications", "application", inside=None),
-    "grants": Resource("grants", "grant", inside="t.workspace_ids <@ array[$2::uuid]"),
-    "identity_providers": Resource("identity-providers", "identity_provider", ("sealed_secret",), inside=None),
-    "identities": Resource("identities", inside=None),
+    "invitations": Resource(
+        "invitations", "invitation", ("hash",), inside="t.workspace_ids <@ array[$2::uuid]", needs=Permission.MEMBER_ASSIGN
+    ),
+    "api_keys": Resource("api-keys", "key", ("hash",), inside="t.workspace_ids <@ array[$2::uuid]", needs=Permission.KEY_READ),
+    "applications": Resource("applications", "application", inside=None, needs=Permission.APPLICATION_READ),
+    "grants": Resource("grants", "grant", inside="t.workspace_ids <@ array[$2::uuid]", needs=Permission.APPLICATION_READ),
+    "identity_providers": Resource(
+        "identity-providers", "identity_provider", ("sealed_secret",), inside=None, needs=Permission.SIGN_ON_MANAGE
+    ),
+    "identities": Resource("identities", inside=None, needs=Permission.SIGN_ON_MANAGE),
     "accounts": Resource("accounts", "account"),
     "connections": Resource("connections", "connection", ("sealed", "refresh_presented_digest")),
     "connect_sessions": Resource(
@@ -70,8 +77,8 @@ RESOURCES: dict[str, Resource] = {
     "share_links": Resource("share-links", "share_link", ("hash",)),
     "operations": Resource("operations", "operation", ("storage_key",)),
     "events": Resource("events", "event", ("transaction_id",)),
-    "audit_entries": Resource("audit-entries", "audit_entry"),
-    "audit_seals": Resource("audit-seals", inside=None),
+    "audit_entries": Resource("audit-entries", "audit_entry", needs=Permission.AUDIT_READ),
+    "audit_seals": Resource("audit-seals", inside=None, needs=Permission.AUDIT_READ),
 }
 """Table -> what is exported of it, in the order of the archive."""
 NOT_EXPORTED: dict[str, str] = {
@@ -114,9 +121,19 @@ async def refuse_second(db: Bare, agency_id: UUID, workspace_id: UUID | None, *k
         raise Conflict("One is under way already: wait for its operation.")
 
 
-def resources(workspace_id: UUID | None) -> list[tuple[str, Resource]]:
-    """The tables of an archive, of the agency or of one workspace."""
-    return [(table, one) for table, one in RESOURCES.items() if workspace_id is None or one.inside is not None]
+def resources(workspace_id: UUID | None, held: Collection[str] | None) -> list[tuple[str, Resource]]:
+    """The tables of an archive, of the agency or of one workspace, for who holds these permissions (None: all of them)."""
+    return [
+        (table, one)
+        for table, one in RESOURCES.items()
+        if (workspace_id is None or one.inside is not None) and (held is None or one.needs is None or one.needs.value in held)
+    ]
+
+
+def withheld(workspace_id: UUID | None, held: Collection[str] | None) -> list[str]:
+    """Name what an archive leaves out, since who asked for it may not read that."""
+    given = {table for table, _ in resources(workspace_id, held)}
+    return [one.name for table, one in resources(workspace_id, None) if table not in given]
 
 
 async def next_rows(

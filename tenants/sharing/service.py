@@ -81,8 +81,11 @@ async def create_link(
 ) -> tuple[ShareLink, str]:
     """Make a link to one thing of the workspace. Returns the row and the token, which is stored nowhere.
 
-    Raises Missing (workspace), Conflict (it is closed), InvalidInput (the post, the time).
+    Raises Missing (workspace), Conflict (it is closed), InvalidInput (the post, the time), PermissionDenied (an application that
+    calls for itself).
     """
+    if actor.key_id is None and actor.member_id is None:
+        raise PermissionDenied("A link is made by a person or a key, who answers for it.")
     workspace = await find(session, Workspace, actor, workspace_id)
     require_open(workspace.closed_at)
     expires_at = wish.expires_at or now + LIFETIME_DEFAULT

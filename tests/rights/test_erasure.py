@@ -15,6 +15,7 @@ from tenants.people.sessions import Bound, begin_session
 from tenants.rights import erasing
 from tenants.rights.closing import AGENCY_GRACE
 from tests.conftest import Platform, TestAgency
+from tests.people.cast import Cast
 from tests.people.people import PASSWORD, browser, join, make_person, signed_in
 from tests.walls.things import Things, furnish, with_archive
 
@@ -115,6 +116,20 @@ async def furnished(platform: Platform, agency: TestAgency) -> Things:
     return await with_archive(platform.app, platform.context.database, agency, things)
 
 
+async def with_own_roles(platform: Platform, agency: TestAgency) -> None:
+    """Give a member a role of the agency's own, in the agency and in a workspace."""
+    cast = Cast(platform.app, platform.context.database, agency)
+    ben = await cast.add("ben", "member")
+    async with platform.client(agency.key) as client, ben.client:
+        rooms = await client.post("/v1/workspaces", json={"name": "w", "time_zone": "UTC"})
+        for scope, path in (("agency", f"members/{ben.id}"), ("workspace", f"workspaces/{rooms.json()['id']}/members/{ben.id}")):
+            wish = {"name": scope, "scope": scope, "permissions": ["post:read"]}
+            role = (await client.post("/v1/roles", json=wish)).json()["id"]
+            method = "PATCH" if scope == "agency" else "PUT"
+            given = await client.request(method, f"/v1/{path}", json={"role": role})
+            assert given.status_code == 200, given.text
+
+
 async def test_nothing_of_an_erased_agency_is_left_and_everything_of_its_neighbour_is(
     platform: Platform, agency: TestAgency, other: TestAgency, owner: asyncpg.Connection, settings: Settings
 ) -> None:
@@ -128,6 +143,7 @@ async def test_nothing_of_an_erased_agency_is_left_and_everything_of_its_neighbo
     await platform.work("publish", "operation", "audit")
     assert agency.sibling is not None
     await close(platform, agency.sibling)
+    await with_own_roles(platform, agency.sibling)
     words = {one.actor.agency_name: f"canary-{one.actor.agency_name}" for one in (agency, other)}
     for one in (agency, other):
         assert await plant(owner, one, words[one.actor.agency_name]) > 40

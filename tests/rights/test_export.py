@@ -23,6 +23,7 @@ from tenants.rights import exporting
 from tenants.rights.exporting import NOT_EXPORTED, RESOURCES
 from tenants.tables import METADATA
 from tests.conftest import Platform, TestAgency
+from tests.people.cast import Cast
 from tests.people.people import join, make_person, signed_in, with_member
 from tests.walls.things import furnish
 from workers import exports
@@ -208,3 +209,27 @@ async def test_only_its_agency_fetches_an_archive(platform: Platform, agency: Te
         no_scope = (await client.post("/v1/api-keys", json={"name": "k", "scopes": ["operation:read"]})).json()["key"]
     async with platform.client(no_scope) as reader:
         assert (await reader.get(operation["result"]["archive"]["url"])).status_code == 403
+
+
+async def test_an_archive_holds_what_its_asker_may_read_and_no_more(
+    platform: Platform, database: Database, agency: TestAgency
+) -> None:
+    cast, room = Cast(platform.app, database, agency), encode("wsp", agency.workspace.id)
+    ada, max_ = await cast.add("ada", "owner"), await cast.add("max", "member", {agency.workspace.id: "manager"})
+    key = await ada.client.post("/v1/api-keys", json={"name": "k", "scopes": ["post:read"], "workspace_ids": [room]})
+    assert key.status_code == 201
+    path = f"/v1/workspaces/{room}/exports"
+    whole, theirs = await fetch(platform, ada.client, path)
+    part, operation = await fetch(platform, max_.client, path)
+    refused = {"api-keys.jsonl": "/v1/api-keys", "grants.jsonl": "/v1/grants", "audit-entries.jsonl": "/v1/audit-entries"}
+    for name, place in refused.items():
+        assert (await max_.client.get(place)).status_code == 403
+        assert name in whole.namelist()
+        assert name not in part.namelist()
+    left_out = [name.removesuffix(".jsonl") for name in whole.namelist() if name not in part.namelist()]
+    assert sorted(operation["result"]["archive"]["withheld"]) == sorted(left_out)
+    assert json.loads(part.read("manifest.json"))["withheld"] == operation["result"]["archive"]["withheld"]
+    assert "members.jsonl" in part.namelist()  # a manager sees the people of the workspace
+    # And what somebody asked for who may read more, is not for him either
+    assert (await max_.client.get(theirs["result"]["archive"]["url"])).status_code == 403
+    assert (await ada.client.get(operation["result"]["archive"]["url"])).status_code == 200

@@ -1,5 +1,7 @@
 """Letting a client go: at once nothing goes out and nobody gets in, then an export, then a grace, then nothing is left."""
 
+import io
+import zipfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from tenants.rights import erasing
 from tenants.rights.closing import WORKSPACE_GRACE
 from tests.conftest import Platform, TestAgency
 from tests.events import told
+from tests.people.cast import Cast
 from tests.people.people import join, make_person, signed_in
 from tests.walls.things import Things, furnish
 from workers import offboarding
@@ -152,6 +155,36 @@ async def test_a_closing_that_breaks_off_goes_on_and_one_that_comes_twice_is_don
         assert len(await told(client, "account.disconnected")) == 1
         done = await told(client, "operation.completed", at_least=2)
         assert [one["data"]["kind"] for one in done] == ["posts_import", "workspace_close"]
+
+
+async def test_a_closed_workspace_takes_nobody_and_its_archive_knows_its_people(
+    platform: Platform, database: Database, agency: TestAgency
+) -> None:
+    cast = Cast(platform.app, database, agency)
+    ada, max_ = await cast.add("ada", "owner"), await cast.add("max", "member", {agency.workspace.id: "manager"})
+    base, room = f"/v1/workspaces/{encode('wsp', agency.workspace.id)}", encode("wsp", agency.workspace.id)
+    operation = await close(platform, ada.client, base)
+    # Its people are out, and stand in the archive
+    assert (await max_.client.get(f"{base}/posts")).status_code == 404
+    answer = await ada.client.get(operation["result"]["archive"]["url"])
+    archive = zipfile.ZipFile(io.BytesIO(answer.content))
+    assert max_.id in archive.read("members.jsonl").decode()
+    assert '"manager"' in archive.read("workspace-members.jsonl").decode()
+    # And nobody comes in
+    rooms = [{"workspace_id": room, "role": "viewer"}]
+    wishes = {
+        ("PUT", f"{base}/members/{max_.id}"): {"role": "viewer"},
+        ("POST", "/v1/invitations"): {"email": "g@first.example", "role": "member", "workspaces": rooms, "delivery": "link"},
+        ("POST", "/v1/embed-tokens"): {"workspace_id": room},
+        ("POST", "/v1/api-keys"): {"name": "k", "scopes": ["post:read"], "workspace_ids": [room]},
+        ("POST", "/v1/applications"): {"name": "n", "confidential": True, "scopes": ["post:read"], "workspace_ids": [room]},
+    }
+    for (method, path), wish in wishes.items():
+        refused = await ada.client.request(method, path, json=wish)
+        assert refused.status_code in {409, 422}, (path, refused.text)
+    # Opened again, it has no people
+    assert (await ada.client.delete(f"{base}/closure")).status_code in {200, 204}
+    assert (await max_.client.get(f"{base}/posts")).status_code == 404
 
 
 async def test_a_workspace_is_opened_again_within_its_grace(platform: Platform, agency: TestAgency) -> None:

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from core.db import Database, Tenant
 from core.ids import decode, encode, new_id
-from tenants.rights.exporting import folder
+from tenants.rights.exporting import folder, withheld
 from tests.conftest import TestAgency
 from tests.events import told
 from tests.media.files import picture
@@ -83,7 +83,7 @@ async def with_archive(app: FastAPI, database: Database, agency: TestAgency, thi
     workspace_id, id, data = decode("wsp", things.ids["wsp"]), new_id(), things.secret.encode()
     key = f"{folder(agency.actor.agency_id, workspace_id, id)}1.zip"
     await app.state.store.put(key, data)
-    result = {"archive": {"size_bytes": len(data), "secret": things.secret}}
+    result = {"archive": {"size_bytes": len(data), "secret": things.secret, "withheld": withheld(workspace_id, ())}}
     async with database.connection(agency.tenant) as db:
         await db.execute(
             "insert into operations (agency_id, workspace_id, id, kind, state, progress, storage_key, result, expires_at)"
