@@ -1,14 +1,15 @@
 """`make run`: the whole of Octavo on one machine, out of one command.
 
 Starts the embedded PostgreSQL (or takes OCTAVO_DATABASE_URL), migrates, starts the API and a worker with its scheduler
-as processes of their own, makes a demo agency at the first start, prints how to publish a first post, and stays up with one log.
-Everything it starts it stops, in order and by process id; when one part dies, all of it ends with an error.
+as processes of their own, makes a demo agency with an owner at the first start, prints how to publish a first post, and
+stays up with one log. Everything it starts it stops, in order and by process id; when one part dies, all of it ends with an error.
 """
 
 import asyncio
 import ctypes
 import json
 import os
+import secrets
 import shlex
 import signal
 import socket
@@ -284,6 +285,8 @@ async def _welcome(home: Path, url: str, environment: Environment) -> None:
             known = await _create_agency(environment)
     known["OCTAVO_URL"] = url
     _write_private(env_file, "".join(f"{key}={value}\n" for key, value in sorted(known.items())))
+    if "OCTAVO_EMAIL" in known:  # a file of before there were people has none
+        say("octavo", f"the owner signs in at {url}/sign-in by OCTAVO_EMAIL and OCTAVO_PASSWORD of {_shortest(env_file)}")
     sys.stdout.write(greeting(shlex.quote(_shortest(env_file)), url, _elsewhere(home)))
     sys.stdout.flush()
 
@@ -297,13 +300,22 @@ def _read_env(path: Path) -> Environment:
 
 
 async def _create_agency(environment: Environment) -> Environment:
-    arguments = ("-m", "tenants", "create-agency", "--name", "Demo agency")
+    email = f"owner-{secrets.token_hex(4)}@demo.example"  # new each time: whom the database has keeps a password that nobody knows
+    arguments = ("-m", "tenants", "create-agency", "--name", "Demo agency", "--owner-email", email)
     client = ("--workspace", "First client", "--time-zone", "Europe/Berlin")
     made = json.loads((await _output_of("octavo", (*arguments, *client), environment)).strip().splitlines()[-1])
+    return names_of(made, email)
+
+
+def names_of(made: Mapping[str, str], email: str) -> Environment:
+    """Name what `create-agency` made as the guides name it: its test side, and the owner, who is one in both modes."""
     return {
         "OCTAVO_API_KEY": made["test_key"],
         "OCTAVO_LIVE_API_KEY": made["live_key"],
         "OCTAVO_WORKSPACE": made["workspace"],
+        "OCTAVO_AGENCY": made["test_agency"],
+        "OCTAVO_EMAIL": email,
+        "OCTAVO_PASSWORD": made["owner_password"],
     }
 
 

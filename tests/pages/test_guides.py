@@ -16,16 +16,16 @@ from fastapi import FastAPI
 from api.pages.facts import fill
 from api.pages.guides import FOLDER, GUIDES
 from api.pages.markdown import render, render_line
-from core.db import Database
-from core.ids import encode
+from core.development import names_of
 from networks.base import Capabilities
+from tenants.command import create
 from tenants.permissions import Permission
 from tenants.posts.states import PUBLICATION_STATES
 from tenants.sandbox.behaviours import BEHAVIOURS
-from tests.conftest import Platform, TestAgency, client_of
-from tests.people.people import PASSWORD, join, make_person
+from tests.conftest import Platform, client_of
 
 DEADLINE_S = 60.0
+OWNER = "owner@demo.example"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -108,22 +108,16 @@ async def _bash(script: str, environment: dict[str, str], folder: Path) -> str:
 
 
 @pytest.mark.parametrize("name", GUIDES)
-async def test_what_a_guide_tells_to_call_answers_what_it_shows(
-    platform: Platform, agency: TestAgency, database: Database, tmp_path: Path, name: str
-) -> None:
-    # Given the guide's own commands, one shell for all of them, and a workspace with an account
+async def test_what_a_guide_tells_to_call_answers_what_it_shows(platform: Platform, tmp_path: Path, name: str) -> None:
+    # Given the guide's own commands, one shell for all of them with the names that `make run` keeps, and an account
     blocks = BLOCK.findall(fill((FOLDER / f"{name}.md").read_text(), platform.app))
     calls = [place for place, (language, _) in enumerate(blocks) if language == "sh"]
-    workspace = encode("wsp", agency.workspace.id)
+    made = await create(platform.context.settings, "Demo agency", "First client", "Europe/Berlin", OWNER)
+    names = names_of(made, OWNER)
     body = {"network": "sandbox", "credentials": {"handle": "always_ok"}, "targets": "all"}
-    async with platform.client(agency.key) as client:
-        made = await client.post(f"/v1/workspaces/{workspace}/connect-sessions", json=body)
-    names = {"OCTAVO_URL": platform.url, "OCTAVO_API_KEY": agency.key, "OCTAVO_WORKSPACE": workspace}
-    owner = await make_person(database, "ada@first.example")
-    await join(database, agency, owner, "owner")
-    names |= {"OCTAVO_EMAIL": "ada@first.example", "OCTAVO_PASSWORD": PASSWORD}
-    names |= {"OCTAVO_AGENCY": encode("agc", agency.actor.agency_id)}
-    environment = names | {"ACCOUNT": made.json()["accounts"][0]["id"]}
+    async with platform.client(names["OCTAVO_API_KEY"]) as client:
+        connected = await client.post(f"/v1/workspaces/{names['OCTAVO_WORKSPACE']}/connect-sessions", json=body)
+    environment = names | {"OCTAVO_URL": platform.url, "ACCOUNT": connected.json()["accounts"][0]["id"]}
     # When they are run in their order
     script = "".join(f"{{\n{blocks[place][1]}}} > {place}.out\n" for place in calls)
     async with _working(platform):
