@@ -87,7 +87,7 @@ async def _working(platform: Platform) -> AsyncIterator[None]:
 
     async def work() -> None:
         while True:
-            await platform.work("publish")
+            await platform.work("publish", "operation")
 
     task = asyncio.create_task(work())
     yield
