@@ -38,8 +38,8 @@ from tenants.accounts.models import Account, ConnectSession
 from tenants.accounts.redirects import check_return_url, digest_state, redirect_uri, write_state
 from tenants.accounts.schemas import ConnectSessionComplete, ConnectSessionCreate, Reconnect
 from tenants.accounts.sealing import PENDING, VERIFIER, open_vault
-from tenants.agencies.closed import require_open
 from tenants.agencies.models import Workspace
+from tenants.closed import require_open
 from tenants.owned import find
 from tenants.permissions import Actor
 

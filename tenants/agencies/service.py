@@ -12,10 +12,10 @@ from core.crypto import KeyRing, hash_key, new_data_key
 from core.db import raw, stamp_agency
 from core.errors import PermissionDenied
 from core.ids import new_id
-from tenants.agencies.closed import require_open
 from tenants.agencies.keys import HINT_LENGTH, write_key
 from tenants.agencies.models import Agency, AgencyKey, ApiKey, Workspace
 from tenants.agencies.schemas import AgencyUpdate, WorkspaceCreate, WorkspaceUpdate
+from tenants.closed import require_open
 from tenants.owned import find, owned
 from tenants.permissions import KEY_MAY, Actor, Permission
 

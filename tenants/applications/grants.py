@@ -11,11 +11,11 @@ from core.credentials import hash_credential, write
 from core.db import Tenant, raw, restamp
 from core.errors import Fault, InvalidInput, Missing, PermissionDenied
 from core.ids import new_id
-from tenants.agencies.closed import require_open
 from tenants.agencies.models import Workspace
 from tenants.applications.models import AccessToken, Grant
 from tenants.applications.schemas import EmbedTokenCreate
 from tenants.applications.tokens import EMBED
+from tenants.closed import require_open
 from tenants.invitations.standing import standing_of
 from tenants.owned import find, owned
 from tenants.permissions import EMBEDDABLE, SHOWN_IN_PAGES, Actor, Permission

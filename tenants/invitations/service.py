@@ -10,7 +10,7 @@ from core.db import Bare, Row
 from core.errors import Conflict, Fault, InvalidInput, Missing, Unauthenticated
 from core.ids import decode, encode, new_id
 from core.wire import PREFIXES
-from tenants.agencies.closed import require_open
+from tenants.closed import require_open
 from tenants.invitations.schemas import InvitationCreate, InvitationRead, InvitedRoom
 from tenants.invitations.standing import Grant, require_grantable, standing_of
 from tenants.invitations.tokens import write_token

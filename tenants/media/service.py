@@ -23,8 +23,8 @@ from core.errors import Conflict, Fault, InvalidInput
 from core.ids import encode, new_id
 from core.store import MediaStore
 from core.wire import PREFIXES
-from tenants.agencies.closed import require_open
 from tenants.agencies.models import Workspace
+from tenants.closed import require_open
 from tenants.media import images
 from tenants.media.models import Asset, AssetVersion
 from tenants.media.names import clean_name

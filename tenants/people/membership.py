@@ -8,7 +8,7 @@ from uuid import UUID
 
 from core.db import Bare
 from core.errors import Conflict, Fault, InvalidInput, Missing, PermissionDenied
-from tenants.agencies.closed import require_open
+from tenants.closed import require_open
 from tenants.people.held import ROOMS, agency_role, named, stored, workspace_role
 from tenants.people.made_keys import Narrowed, narrow_keys
 from tenants.people.members import member_of, read_member

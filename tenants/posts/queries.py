@@ -12,8 +12,8 @@ import asyncpg
 from core.duties import Statements
 from core.errors import Missing
 from core.filters import Filter
-from tenants.agencies.closed import require_open
 from tenants.audit.entries import insertion
+from tenants.closed import require_open
 from tenants.idempotency.records import UNLESS_KEPT
 from tenants.permissions import Actor, owned_sql
 from tenants.posts.states import RETRIABLE

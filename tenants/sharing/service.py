@@ -20,9 +20,9 @@ from core.crypto import hash_key
 from core.db import Bare, Tenant, restamp
 from core.errors import Fault, InvalidInput, Missing, PermissionDenied
 from core.ids import new_id
-from tenants.agencies.closed import require_open
 from tenants.agencies.keys import HINT_LENGTH
 from tenants.agencies.models import Workspace
+from tenants.closed import require_open
 from tenants.invitations.standing import standing_of
 from tenants.media.versions import load as load_versions
 from tenants.owned import find, owned
