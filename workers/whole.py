@@ -16,7 +16,7 @@ from core.clock import now
 from core.db import Tenant
 from core.duties import Claimed, LeaseLost
 from core.errors import TemporarilyUnavailable
-from tenants.operations.service import KIND, end, move
+from tenants.operations.service import KIND, end, load, move
 from tenants.rights import closing, exporting
 from workers import exports, offboarding
 from workers.context import Context
@@ -51,9 +51,23 @@ async def run(context: Context, agency_id: UUID, row: asyncpg.Record, claimed: C
             await duties.postpone(db, KIND, [(claimed.subject_id, claimed.fence, now() + AGAIN)])
     except LeaseLost:
         log.info("lease lost", extra={"kind": row["kind"], "agency_id": str(agency_id)})
+        await _stop(task)
+        await _clear(context, agency_id, row)
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await _stop(task)
+
+
+async def _stop(task: "asyncio.Future[Done]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def _clear(context: Context, agency_id: UUID, row: asyncpg.Record) -> None:
+    """Take away what was stored for an operation that is gone with its workspace: nobody comes to do it again."""
+    async with context.database.connection(Tenant(agency_id)) as db:
+        gone = await load(db, agency_id, row["id"]) is None
+    if gone:
+        await context.store.sweep(exporting.folder(agency_id, row["workspace_id"], row["id"]))
 
 
 async def _while_leased(context: Context, task: "asyncio.Future[Done]", claimed: Claimed) -> Claimed:

@@ -37,7 +37,7 @@ where agency_id = $1 and id = $2
 END = """
 update operations set state = $3::text, progress = case when $3::text = 'succeeded' then 100 else progress end,
   problem = $4::text::jsonb, storage_key = $5, expires_at = coalesce($6, expires_at), updated_at = now()
-where agency_id = $1 and id = $2
+where agency_id = $1 and id = $2 returning id
 """
 
 
@@ -93,7 +93,8 @@ async def end(
     """
     if row["id"] not in await duties.finish(db, KIND, [(row["id"], fence)]):
         return False
-    await db.execute(END, agency_id, row["id"], state, _json(problem), *(kept or (None, None)))
+    if await db.fetchval(END, agency_id, row["id"], state, _json(problem), *(kept or (None, None))) is None:
+        return False  # its workspace was erased meanwhile
     if row["workspace_id"] is None:
         return True  # events are a workspace's
     about = {"kind": row["kind"], "state": state, **data}

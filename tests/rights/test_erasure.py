@@ -1,7 +1,9 @@
 """Erasing an agency: after it nothing of it can be read anywhere, and nothing of its neighbour is missing."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -18,6 +20,7 @@ from tests.conftest import Platform, TestAgency
 from tests.people.cast import Cast
 from tests.people.people import PASSWORD, browser, join, make_person, signed_in
 from tests.walls.things import Things, furnish, with_archive
+from workers import exports
 
 
 @pytest.fixture
@@ -312,3 +315,36 @@ async def test_no_key_can_hold_what_is_an_owners_alone(
         made = await browser.post("/v1/api-keys", json={"name": "k", "scopes": ["agency:close", "post:read"]})
         assert (made.status_code, made.json()["scopes"]) == (201, ["post:read"])
         assert (await browser.post("/v1/api-keys", json={"name": "k", "scopes": ["agency:close"]})).status_code == 403
+
+
+async def test_an_export_that_ends_after_the_erasure_of_its_workspace_leaves_nothing(
+    platform: Platform, agency: TestAgency, owner: asyncpg.Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = f"/v1/workspaces/{encode('wsp', agency.workspace.id)}"
+    async with platform.client(agency.key) as client:
+        await furnish(client, base.rpartition("/")[2])
+        assert (await client.post(f"{base}/closure")).status_code == 202
+        await platform.work("operation")
+        go, there = asyncio.Event(), asyncio.Event()
+        manifest = exports._manifest
+
+        async def slow(*arguments: Any) -> dict[str, Any]:
+            there.set()
+            await go.wait()
+            return await manifest(*arguments)
+
+        # Given an export of the closed workspace that is under way
+        monkeypatch.setattr(exports, "_manifest", slow)
+        assert (await client.post(f"{base}/exports")).status_code == 202
+        work = asyncio.create_task(platform.work("operation"))
+        await there.wait()
+        # When the workspace is erased before it ends
+        await owner.execute("update workspaces set erase_at = now() - interval '1 second' where id = $1", agency.workspace.id)
+        await owner.execute("update duties set due_at = now() - interval '1 second' where kind = 'erase' and state = 'waiting'")
+        await platform.work("erase")
+        assert (await client.get(base)).status_code == 404
+        go.set()
+        await work
+        # Then neither a file nor an event of it is left
+        assert not list((Path(settings.home) / "media").rglob("*.zip"))
+        assert await owner.fetchval("select count(*) from events where workspace_id = $1", agency.workspace.id) == 0
