@@ -29,8 +29,8 @@ COMPONENTS: dict[str, dict[str, Any]] = {
     ),
     "RateLimit-Policy": _text(
         "The limits themselves: `q` requests in any `w` seconds (the same draft). `key` counts those of this key, `agency` those "
-        "of all its keys in this mode, `address` those with refused keys from one address, `password` those to sign in to one "
-        "account from one address.",
+        "of all its keys in this mode, `address` those with refused keys from one address, `password` those with a wrong password "
+        "for one account from one address and `passwords` all of these, `invitation` accounts to be made by one invitation.",
         '"key";q=600;w=60, "agency";q=3000;w=60',
     ),
     "Retry-After": {
