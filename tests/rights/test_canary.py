@@ -11,7 +11,6 @@ import secrets
 import sys
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -32,16 +31,13 @@ from tenants.sharing.tokens import write_token
 from tests.conftest import Platform, TestAgency, free_port
 from tests.networks.test_conformance import Script, playing
 from tests.people.people import browser, join, make_person
+from tests.rights.net import Net, canary
 from tests.rights.test_erasure import dump
+from tests.rights.ways_in import authority, forms
 from tests.walls.slots import options, resolve
 from tests.walls.things import furnish
 
 FIXTURE = Path(__file__).parents[1] / "networks/fixtures/bluesky/connect_ok_named_server_empty_account.json"
-
-
-def canary(name: str) -> str:
-    """A secret that is found nowhere by chance, good for a password, and the same in an address as in a body."""
-    return f"canary-{name.replace(' ', '-')}-{secrets.token_hex(12)}"
 
 
 def inputs(document: dict[str, Any]) -> set[tuple[str, str]]:
@@ -68,43 +64,6 @@ def _secret(schema: dict[str, Any], document: dict[str, Any], name: str) -> Iter
             yield from _secret(one["additionalProperties"], document, name)
         if "items" in one:
             yield from _secret(one["items"], document, name)
-
-
-@dataclass
-class Net:
-    """What was planted, what was answered, and what each secret that is shown once is shown by."""
-
-    planted: dict[str, str] = field(default_factory=dict)
-    shown_by: dict[str, int] = field(default_factory=dict)
-    answers: list[str] = field(default_factory=list)
-    tried: set[tuple[str, str]] = field(default_factory=set)
-
-    def plant(self, name: str) -> str:
-        """Make a secret, and look for it from now on."""
-        return self.planted.setdefault(name, canary(name))
-
-    def keep(self, answer: httpx2.Response) -> httpx2.Response:
-        """Take an answer with its headers into the net."""
-        self.answers.append(f"{answer.status_code} {answer.headers.multi_items()} {answer.text}")
-        return answer
-
-    def shown(self, name: str, text: str) -> str:
-        """A secret that the last answer has shown, as it must, this once."""
-        self.planted[name], self.shown_by[name] = text, len(self.answers) - 1
-        return text
-
-    def leaks(self, where: str, text: str) -> list[str]:
-        """The secrets that stand in a text."""
-        return [f"{name} in {where}" for name, secret in self.planted.items() if secret in text]
-
-    def answered(self) -> list[str]:
-        """The answers that tell a secret which is not theirs."""
-        return [
-            leak
-            for place, answer in enumerate(self.answers)
-            for leak in self.leaks(f"answer {place} {answer[:60]}", answer)
-            if self.shown_by.get(leak.partition(" in answer")[0]) != place
-        ]
 
 
 @pytest.fixture
@@ -368,6 +327,8 @@ async def test_a_secret_is_found_nowhere_but_where_it_is_shown_once(
     await networks(platform, net, planter, agency)
     await people(platform, net, planter, agency)
     await doors(platform, net, planter)
+    await authority(platform, net, agency)
+    await forms(platform, net)
     await platform.work("publish", "refresh_token", "audit", "cleanup", "operation")
     # Everything that bears a secret was planted in
     assert net.tried == inputs(platform.app.openapi())
