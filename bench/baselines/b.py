@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
-import uuid_utils.compat
 from fastapi import Depends, FastAPI
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 from sqlalchemy import DateTime
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlmodel import Field, SQLModel, select
 from sqlmodel.ext.asyncio.session import AsyncSession
+from uuid_utils.compat import uuid7
 
 from bench.baselines.wire import Instant, typeid
 
@@ -74,8 +74,7 @@ async def get_workspace(agency_id: UUID, id: UUID, db: DB) -> Workspace:
 
 @app.post("/{agency_id}/workspaces", response_model=Read, status_code=201)
 async def create_workspace(agency_id: UUID, wish: Wish, db: DB) -> Workspace:
-    now = datetime.now(UTC)
-    row = Workspace(agency_id=agency_id, id=uuid_utils.compat.uuid7(), created_at=now, updated_at=now, **wish.model_dump())
+    row = Workspace(agency_id=agency_id, id=uuid7(), created_at=(now := datetime.now(UTC)), updated_at=now, **wish.model_dump())
     db.add(row)
     await db.commit()
     return row
