@@ -74,7 +74,6 @@ async def get_workspace(agency_id: UUID, id: UUID, db: DB) -> Workspace:
 
 @app.post("/{agency_id}/workspaces", response_model=Read, status_code=201)
 async def create_workspace(agency_id: UUID, wish: Wish, db: DB) -> Workspace:
-    row = Workspace(agency_id=agency_id, id=uuid7(), created_at=(now := datetime.now(UTC)), updated_at=now, **wish.model_dump())
-    db.add(row)
+    db.add(row := Workspace(agency_id=agency_id, id=uuid7(), created_at=(at := datetime.now(UTC)), updated_at=at, **dict(wish)))
     await db.commit()
     return row
