@@ -7,6 +7,7 @@ give no `__Host-` cookie, it is `sid` without Secure; production has no such way
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -40,6 +41,7 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 AGENCY_HEADER = "octavo-agency"
 ADDRESS_LENGTH_MAX = 45
 """Of an IPv6 address that embeds an IPv4 one (INET6_ADDRSTRLEN of POSIX, without its NUL)."""
+SESSION, DEVICE = "sid", "device"
 scheme = APIKeyCookie(name="__Host-sid", scheme_name="Session", auto_error=False)
 
 
@@ -62,17 +64,17 @@ def is_plain(settings: Settings) -> bool:
     return settings.environment == "development" and settings.public_url.startswith("http://")
 
 
-def cookie_name(settings: Settings) -> str:
-    """Name the cookie."""
-    return "sid" if is_plain(settings) else "__Host-sid"
+def own_name(settings: Settings, name: str) -> str:
+    """Name a cookie that is of this host alone."""
+    return name if is_plain(settings) else f"__Host-{name}"
 
 
-def set_cookie(response: Response, settings: Settings, text: str) -> None:
-    """Give the browser its session. An empty text takes it away."""
+def give_cookie(response: Response, settings: Settings, name: str, text: str, age: timedelta) -> None:
+    """Give the browser a cookie of this host alone, which no script reads. An empty text takes it away."""
     response.set_cookie(
-        cookie_name(settings),
+        own_name(settings, name),
         text,
-        max_age=int(ABSOLUTE.total_seconds()) if text else 0,
+        max_age=int(age.total_seconds()) if text else 0,
         path="/",
         secure=not is_plain(settings),
         httponly=True,
@@ -80,29 +82,27 @@ def set_cookie(response: Response, settings: Settings, text: str) -> None:
     )
 
 
-def _device_cookie(settings: Settings) -> str:
-    return "device" if is_plain(settings) else "__Host-device"
+def cookie_name(settings: Settings) -> str:
+    """Name the cookie of the session."""
+    return own_name(settings, SESSION)
+
+
+def set_cookie(response: Response, settings: Settings, text: str) -> None:
+    """Give the browser its session. An empty text takes it away."""
+    give_cookie(response, settings, SESSION, text, ABSOLUTE)
 
 
 def place_of(request: Request) -> Place:
     """From where a request comes, for who signs in by it."""
     address = request.client.host[:ADDRESS_LENGTH_MAX] if request.client else None
-    device = request.cookies.get(_device_cookie(request.app.state.settings), "")
+    device = request.cookies.get(own_name(request.app.state.settings, DEVICE), "")
     return Place(address, request.headers.get("user-agent", ""), device)
 
 
 def remember_device(request: Request, response: Response, user_id: UUID) -> None:
     """Let the browser show for a year that this person has signed in with it. It opens nothing (tenants/people/tries.py)."""
     state = request.app.state
-    response.set_cookie(
-        _device_cookie(state.settings),
-        Devices(state.house.secret).write(user_id),
-        max_age=int(DEVICE_FOR.total_seconds()),
-        path="/",
-        secure=not is_plain(state.settings),
-        httponly=True,
-        samesite="lax",
-    )
+    give_cookie(response, state.settings, DEVICE, Devices(state.house.secret).write(user_id), DEVICE_FOR)
 
 
 def _origin(url: str) -> str:

@@ -1,34 +1,24 @@
 """Errands at another site: the cookie that binds what comes back to the browser that left, and what the answer says."""
 
+from datetime import timedelta
+
 from fastapi import Request, Response
 
-from api.signed_in import is_plain
+from api.signed_in import give_cookie, own_name
 
-ERRAND_S = 600
+ERRAND = timedelta(minutes=10)
 CODE_LENGTH_MAX = 4_096
 ISSUER_LENGTH_MAX = 512
 
 
-def _name(request: Request, name: str) -> str:
-    return name if is_plain(request.app.state.settings) else f"__Host-{name}"
-
-
 def read_errand(request: Request, name: str) -> str | None:
     """What the browser was given for its errand, if it was."""
-    return request.cookies.get(_name(request, name))
+    return request.cookies.get(own_name(request.app.state.settings, name))
 
 
 def set_errand(request: Request, response: Response, name: str, text: str) -> None:
     """Give it to the browser; an empty text takes it away. Lax, for the way back begins at another site."""
-    response.set_cookie(
-        _name(request, name),
-        text,
-        max_age=ERRAND_S if text else 0,
-        path="/",
-        secure=not is_plain(request.app.state.settings),
-        httponly=True,
-        samesite="lax",
-    )
+    give_cookie(response, request.app.state.settings, name, text, ERRAND)
 
 
 def read_parameter(request: Request, name: str, length_max: int) -> str | None:

@@ -12,7 +12,7 @@ from fastapi import Request, Response
 from api import sharing
 from api.pages.people.frame import go, page
 from api.pages.people.routes import people
-from api.signed_in import is_plain
+from api.signed_in import give_cookie, own_name
 from core.clock import now
 from core.crypto import same, sign
 from core.errors import Missing
@@ -77,33 +77,24 @@ def _post_page(request: Request, sight: Sight, text: str) -> Response:
     )  # fmt: skip
 
 
-def _cookie(request: Request, presented: PresentedLink) -> str:
-    name = f"shared-{presented.hash.hex()[:NAME_LENGTH]}"
-    return name if is_plain(request.app.state.settings) else f"__Host-{name}"
+def _cookie(presented: PresentedLink) -> str:
+    return f"shared-{presented.hash.hex()[:NAME_LENGTH]}"
 
 
 def _seal(request: Request, presented: PresentedLink, until: str) -> str:
     """Sign until when a browser has a link open: for this link alone, and nothing that opens another one follows from it."""
-    secret = request.app.state.settings.secret.get_secret_value()
-    return sign(secret, "opened share link", presented.hash + until.encode()).hex()
+    return sign(request.app.state.house.secret, "opened share link", presented.hash + until.encode()).hex()
 
 
 def _note_opened(request: Request, response: Response, presented: PresentedLink) -> None:
     until = str(int((now() + OPENED_FOR).timestamp()))
-    response.set_cookie(
-        _cookie(request, presented),
-        f"{until}.{_seal(request, presented, until)}",
-        max_age=int(OPENED_FOR.total_seconds()),
-        path="/",
-        secure=not is_plain(request.app.state.settings),
-        httponly=True,
-        samesite="lax",
-    )
+    text = f"{until}.{_seal(request, presented, until)}"
+    give_cookie(response, request.app.state.settings, _cookie(presented), text, OPENED_FOR)
 
 
 def _has_opened(request: Request, presented: PresentedLink) -> bool:
     """Say whether this browser has opened the link within the hour. Whether the link still lives is not in it."""
-    until, _, seal = request.cookies.get(_cookie(request, presented), "").partition(".")
+    until, _, seal = request.cookies.get(own_name(request.app.state.settings, _cookie(presented)), "").partition(".")
     if not same(seal.encode(), _seal(request, presented, until).encode()):
         return False
     return int(until) > now().timestamp()
