@@ -173,15 +173,16 @@ async def revoke_key(session: AsyncSession, actor: Actor, key_id: UUID, now: dat
     lacking = sorted(set(row.scopes) - {permission.value for permission in actor.permissions})
     if lacking:
         raise PermissionDenied(f"A key cannot end one that holds more than itself: {', '.join(lacking)}.")
-    ending, ended = [row], [row]
-    while ending:
-        current = ending.pop()
-        if current.revoked_at is None:
-            current.revoked_at = now
-            session.add(current)
-        made = await session.exec(owned(ApiKey, actor).where(ApiKey.created_by == current.id, col(ApiKey.revoked_at).is_(None)))
-        ending.extend(found := list(made.all()))
-        ended.extend(found)
+    level, ended = [row], [row]
+    while level:
+        for current in level:
+            if current.revoked_at is None:
+                current.revoked_at = now
+                session.add(current)
+        by = owned(ApiKey, actor).where(col(ApiKey.created_by).in_([one.id for one in level]), col(ApiKey.revoked_at).is_(None))
+        # Locked, so that a key that one of them is making at this moment is found at the next level
+        level = list((await session.exec(by.order_by(col(ApiKey.id)).with_for_update())).all())
+        ended.extend(level)
     await session.flush()
     return ended
 

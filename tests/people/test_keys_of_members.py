@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -11,6 +12,8 @@ import pytest
 from core.clock import now
 from core.db import Database
 from core.ids import decode, encode
+from tenants.agencies.keys import create_key
+from tenants.agencies.schemas import KeyCreate
 from tenants.people import made_keys, membership
 from tenants.permissions import KEY_MAY, AgencyRole
 from tests.applications.flow import Application
@@ -267,6 +270,19 @@ async def test_a_key_that_is_being_made_while_its_maker_goes_ends_with_it(cast: 
     if made.status_code == 201:
         assert made.json()["id"] in ended
         assert await status(cast, made.json(), "/v1/me") == 401
+
+
+async def test_a_key_that_is_being_made_while_the_maker_of_its_maker_is_revoked_ends_with_both(cast: Cast) -> None:
+    ada = await cast.add("ada", "owner")
+    first = await make_key(ada.client, EVERYTHING)
+    second = await made_by(cast, first, EVERYTHING)
+    maker = replace(cast.agency.actor, key_id=decode("key", second["id"]), permissions=frozenset(KEY_MAY))
+    async with cast.database.session(cast.agency.tenant) as session:
+        third, _ = await create_key(session, maker, KeyCreate(name="late", scopes=["post:read"]), now())
+        async with while_blocked(cast, ada.client.delete(f"/v1/api-keys/{first['id']}")) as revoking:
+            pass
+    assert (await revoking).status_code == 204
+    assert set((await last_entry(ada))["after"]["ended_key_ids"]) == {second["id"], encode("key", third.id)}
 
 
 async def test_narrowing_twice_changes_nothing(cast: Cast, database: Database) -> None:
