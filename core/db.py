@@ -162,3 +162,8 @@ async def stamp_person(db: asyncpg.Connection, user_id: UUID | None) -> None:
 async def restamp(db: asyncpg.Connection, tenant: Tenant) -> None:
     """Narrow the transaction to the caller's workspaces, once they are known."""
     await db.execute("select set_config('app.workspace_ids', $1, true)", tenant.workspaces_literal)
+
+
+async def take_turn(db: asyncpg.Connection, things: str, owner_id: UUID) -> None:
+    """Wait until the transaction alone makes such `things` of their owner, to its end: so a count of them holds."""
+    await db.execute("select pg_advisory_xact_lock(hashtextextended($1 || '/' || $2::uuid, 7))", things, owner_id)

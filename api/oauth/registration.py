@@ -32,9 +32,8 @@ def _wish(metadata: Any) -> ApplicationCreate:
     if not isinstance(metadata, dict):
         raise ValueError("metadata are an object")
     grants = metadata.get("grant_types", list(GRANT_TYPES))
-    if not isinstance(grants, list) or any(one not in GRANT_TYPES for one in grants):
-        raise ValueError("codes and refresh tokens alone")
-    if metadata.get("response_types", ["code"]) != ["code"]:
+    known = isinstance(grants, list) and all(one in GRANT_TYPES for one in grants)
+    if not known or metadata.get("response_types", ["code"]) != ["code"]:
         raise ValueError("codes and refresh tokens alone")
     scope = metadata.get("scope")
     return ApplicationCreate.model_validate(

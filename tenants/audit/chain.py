@@ -38,7 +38,7 @@ HEAD = "select sequence, hash, sealed_at, entry_id from audit_seals where agency
 UNSEALED = """from audit_entries e where e.agency_id = $1 and e.id > $2
   and not exists (select 1 from audit_seals s where s.agency_id = $1 and s.entry_id = e.id)"""
 NEXT = f"select {ENTRY} {UNSEALED} order by e.id limit {SEAL_MAX}"
-SINCE_0021 = {"credential_type", "credential_id"}
+SINCE_0018 = {"credential_type", "credential_id"}
 """Columns that entries had not always. An empty one is no part of what is hashed, so seals that are older than it hold."""
 COUNT = f"select count(*) {UNSEALED}"
 INSERT = """
@@ -83,7 +83,7 @@ def canonical(sequence: int, row: asyncpg.Record) -> bytes:
         told[name] = None if row[name] is None else orjson.loads(row[name])
     told["at"] = row["at"].isoformat(timespec="microseconds")
     wanted: dict[str, Any] = {name: value for name, value in told.items() if name not in {"sequence", "hash"}}
-    for name in SINCE_0021:
+    for name in SINCE_0018:
         if wanted[name] is None:
             del wanted[name]
     return orjson.dumps(wanted | {"sequence": sequence}, option=orjson.OPT_SORT_KEYS)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from core.crypto import same, sign
-from core.db import Bare, Row
+from core.db import Bare, Row, take_turn
 from core.errors import Unprocessable
 from core.ids import SUFFIX_LENGTH, decode_suffix, suffix
 
@@ -21,8 +21,6 @@ MAC_LENGTH = 64
 TEXT_LENGTH = 2 * SUFFIX_LENGTH + MAC_LENGTH
 PER = timedelta(hours=1)
 KEPT = timedelta(days=30)
-TURN = "select pg_advisory_xact_lock(hashtextextended('mail-links/' || $1::uuid, 7))"
-"""Links of a person are made one after another, so that the count of them holds."""
 RECENT = "select count(*) from mail_links where user_id = $1 and purpose = $2 and created_at > $3 and id <> $4"
 SWEEP = "delete from mail_links where user_id = $1 and created_at < $2"
 ADD = """
@@ -61,7 +59,7 @@ def read_link(secret: str, purpose: str, text: str) -> tuple[UUID, UUID]:
 
 async def add_link(db: Bare, user_id: UUID, id: UUID, purpose: str, email: str, now: datetime) -> bool:
     """Let a link hold from now on. False: the person has got too many of them lately. Twice the same is one."""
-    await db.execute(TURN, user_id)
+    await take_turn(db, "mail-links", user_id)
     await db.execute(SWEEP, user_id, now - KEPT)
     if await db.fetchval(RECENT, user_id, purpose, now - PER, id) >= MANY:
         return False

@@ -29,11 +29,9 @@ select m.id, m.role, m.custom_role_id from members m where m.agency_id = $1 and 
 """
 OWNERS = "select id from members where agency_id = $1 and role = 'owner' and state = 'active' order by id for update"
 ROLE = "update members set role = $3, custom_role_id = $4 where agency_id = $1 and id = $2"
-END = """
-update members set state = 'removed', custom_role_id = null, role = case when custom_role_id is null then role else 'member' end
-where agency_id = $1 and id = $2
-"""
+GONE = "state = 'removed', custom_role_id = null, role = case when custom_role_id is null then role else 'member' end"
 """A role of the agency's own is not held by who is gone: it can go too."""
+END = f"update members set {GONE} where agency_id = $1 and id = $2"
 END_INVITATIONS = """
 update invitations i set state = 'revoked', ended_at = $3 from members m join users u on u.id = m.user_id
 where i.agency_id = $1 and i.state = 'pending' and i.email = u.email and m.agency_id = $1 and m.id = $2

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from core.db import Bare, Row
+from core.db import Bare, Row, take_turn
 from core.errors import Conflict, Fault, InvalidInput, Missing, PermissionDenied
 from core.ids import new_id
 from tenants.people.held import ALLOWED, EVERY_MEMBERS, custom_role, role_name
@@ -23,8 +23,6 @@ COLUMNS = "id, name, scope, permissions, created_at"
 LIST = f"select {COLUMNS} from roles where agency_id = $1 order by id"
 ONE = f"select {COLUMNS} from roles where agency_id = $1 and id = $2"
 COUNT = "select count(*) from roles where agency_id = $1"
-TURN = "select pg_advisory_xact_lock(hashtextextended('roles/' || $1::uuid, 7))"
-"""Roles of an agency are made one after another, so that the count of them holds."""
 INSERT = f"""
 insert into roles (agency_id, id, name, scope, permissions, created_at) values ($1, $2, $3, $4, $5, $6) returning {COLUMNS}
 """
@@ -98,7 +96,7 @@ async def create_role(db: Bare, actor: Actor, name: str, scope: Scope, permissio
     """Make a role. Raises InvalidInput, PermissionDenied for what the caller lacks, Conflict when there are too many."""
     _require_allowed(scope, permissions)
     _require(actor, permissions)
-    await db.execute(TURN, actor.agency_id)
+    await take_turn(db, "roles", actor.agency_id)
     if await db.fetchval(COUNT, actor.agency_id) >= ROLES_MAX:
         raise Conflict(f"An agency has at most {ROLES_MAX} roles of its own.")
     return await db.fetchrow(INSERT, actor.agency_id, new_id(), name, scope, _listed(permissions), now)

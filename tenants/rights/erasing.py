@@ -10,6 +10,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from core.db import Bare, stamp_person
+from tenants.people.membership import GONE
 from tenants.tables import METADATA, Agency, Erasure, Member
 
 KIND = "erase"
@@ -38,8 +39,8 @@ CLOSE = (
     "update api_keys set created_by = null, revoked_at = coalesce(revoked_at, now()) where agency_id = $1",
     "delete from duties where agency_id = $1 and kind <> 'erase'",
 )
-LEFT = """
-update members set state = 'removed', custom_role_id = null, role = case when custom_role_id is null then role else 'member' end
+LEFT = f"""
+update members set {GONE}
 where agency_id = $1 and (state = 'active' or custom_role_id is not null)
 """
 """Members go last, so they let go of the roles that go before; at each sweep, since who was let in before still gives some."""

@@ -142,8 +142,11 @@ async def revoke_link(session: AsyncSession, row: ShareLink, now: datetime) -> N
         await session.flush()
 
 
-async def _require_maker(db: Bare, presented: PresentedLink) -> None:
-    """Refuse a link whose maker could not make it now: a role that got smaller takes the links with it. Raises Missing."""
+async def _find(db: Bare, presented: PresentedLink, statement: str) -> asyncpg.Record:
+    """Find a living link by `statement`, whose maker could make it now: a role that got smaller takes the links with it.
+
+    Raises Missing for every dead one alike.
+    """
     link = await db.fetchrow(MAKER, presented.agency_id, presented.hash)
     if link is None:
         raise Missing
@@ -154,33 +157,28 @@ async def _require_maker(db: Bare, presented: PresentedLink) -> None:
         maker.at(Permission.LINK_MANAGE, link["workspace_id"])
     except PermissionDenied as error:
         raise Missing from error
+    found = await db.fetchrow(statement, presented.agency_id, presented.hash)
+    if found is None:
+        raise Missing
+    return found
 
 
 async def find_cover(db: Bare, presented: PresentedLink) -> str:
     """Find a link that can be opened, and count nothing. Returns the workspace's name. Raises Missing for every dead one alike."""
-    await _require_maker(db, presented)
-    row = await db.fetchrow(COVER, presented.agency_id, presented.hash)
-    if row is None or row["workspace"] is None:
-        raise Missing
-    name: str = row["workspace"]
-    return name
+    return str((await _find(db, presented, COVER))["workspace"])
 
 
 async def open_link(db: Bare, presented: PresentedLink) -> Sight:
     """Show what a link is for, and count it. `db` carries the stamp of its agency. Raises Missing for every dead one alike."""
-    await _require_maker(db, presented)
-    return await _show(db, presented, await db.fetchrow(OPEN, presented.agency_id, presented.hash))
+    return await _show(db, presented, await _find(db, presented, OPEN))
 
 
 async def look_again(db: Bare, presented: PresentedLink) -> Sight:
     """Show it to who has opened it, and count nothing: the caller knows that. Raises Missing for every dead one alike."""
-    await _require_maker(db, presented)
-    return await _show(db, presented, await db.fetchrow(LOOK, presented.agency_id, presented.hash))
+    return await _show(db, presented, await _find(db, presented, LOOK))
 
 
-async def _show(db: Bare, presented: PresentedLink, link: asyncpg.Record | None) -> Sight:
-    if link is None:
-        raise Missing
+async def _show(db: Bare, presented: PresentedLink, link: asyncpg.Record) -> Sight:
     place = (presented.agency_id, link["workspace_id"], link["post_id"])
     await restamp(db, Tenant(presented.agency_id, (link["workspace_id"],)))
     post = await db.fetchrow(POST, *place)
@@ -237,10 +235,7 @@ def _media(media: str | None, versions: Mapping[UUID, asyncpg.Record]) -> list[S
 
 async def find_media(db: Bare, presented: PresentedLink, version_id: UUID) -> asyncpg.Record:
     """Find a file of what a living link shows, once it was opened. Raises Missing for anything else."""
-    await _require_maker(db, presented)
-    link = await db.fetchrow(LOOK, presented.agency_id, presented.hash)
-    if link is None:
-        raise Missing
+    link = await _find(db, presented, LOOK)
     place = (presented.agency_id, link["workspace_id"], link["post_id"])
     await restamp(db, Tenant(presented.agency_id, (link["workspace_id"],)))
     rows = [await db.fetchrow(POST, *place), *await db.fetch(DELIVERIES, *place)]

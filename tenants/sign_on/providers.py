@@ -9,7 +9,7 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from core.crypto import KeyRing
-from core.db import raw
+from core.db import raw, take_turn
 from core.errors import Conflict, Fault, InvalidInput, Missing, PermissionDenied
 from core.ids import encode, new_id
 from core.wire import PREFIXES
@@ -23,8 +23,6 @@ from tenants.sign_on.schemas import IdentityProviderCreate, IdentityProviderRead
 
 SECRET = ("identity_providers", "sealed_secret")
 PROVIDERS_MAX = 10
-TURN = "select pg_advisory_xact_lock(hashtextextended('providers/' || $1::uuid, 7))"
-"""One at a time for each agency, or those who come at once are not counted."""
 PAGE = "/sign-on/"
 CALLBACK = "/sign-on/callback/"
 
@@ -77,7 +75,7 @@ async def create_provider(
         raise InvalidInput(faults=[Fault("/issuer", "url_not_allowed", str(error))]) from error
     if {"?", "#"} & set(wish.issuer):
         raise InvalidInput(faults=[Fault("/issuer", "url_not_allowed", "An issuer has neither query nor fragment.")])
-    await raw(session).execute(TURN, actor.agency_id)
+    await take_turn(raw(session), "providers", actor.agency_id)
     held = owned(IdentityProvider, actor)
     if (await session.exec(held.where(IdentityProvider.issuer == wish.issuer))).first() is not None:
         raise Conflict("This issuer is a provider of the agency already.")
