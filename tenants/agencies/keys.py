@@ -19,6 +19,7 @@ from core.errors import Conflict, Fault, InvalidInput, PermissionDenied, Unauthe
 from core.ids import new_id
 from tenants.agencies.models import ApiKey
 from tenants.agencies.schemas import KEY_LIFETIME_DAYS_MAX, KeyCreate
+from tenants.closed import hold_open
 from tenants.idempotency.records import LIVING, LOCKED, LOOKED
 from tenants.owned import find, owned
 from tenants.people.made_keys import lock_maker
@@ -132,8 +133,9 @@ async def create_key(session: AsyncSession, actor: Actor, wish: KeyCreate, now: 
         raise InvalidInput(faults=[Fault("/expires_at", "too_far_ahead", f"At most {KEY_LIFETIME_DAYS_MAX} days.")])
     ends = [moment for moment in (wish.expires_at, ends_at) if moment is not None]
     within = held.workspace_ids
+    known = frozenset(within or ()) & await hold_open(raw(session), actor.agency_id, wanted or ())
     for position, workspace_id in enumerate(wanted or ()):
-        if workspace_id not in (within or ()) or not await _has_workspace(session, actor, workspace_id):
+        if workspace_id not in known:
             raise InvalidInput(faults=[Fault(f"/workspace_ids/{position}", "not_found", "There is no such workspace.")])
     text = write_key(actor.agency_id, livemode=actor.livemode)
     row = ApiKey(
@@ -153,13 +155,6 @@ async def create_key(session: AsyncSession, actor: Actor, wish: KeyCreate, now: 
     session.add(row)
     await session.flush()
     return row, text
-
-
-async def _has_workspace(session: AsyncSession, actor: Actor, workspace_id: UUID) -> bool:
-    from tenants.agencies.models import Workspace
-
-    query = owned(Workspace, actor).where(Workspace.id == workspace_id, col(Workspace.closed_at).is_(None))
-    return (await session.exec(query)).one_or_none() is not None
 
 
 async def revoke_key(session: AsyncSession, actor: Actor, key_id: UUID, now: datetime) -> list[ApiKey]:

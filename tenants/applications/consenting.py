@@ -16,6 +16,7 @@ from tenants.applications.asking import Wish, spend
 from tenants.applications.authority import Asked, Authority, Pairs, served
 from tenants.applications.clients import Found
 from tenants.applications.families import Consent
+from tenants.closed import hold_open
 from tenants.people.members import PresentedMember, admit_member, require_own_word
 from tenants.permissions import Permission
 
@@ -91,6 +92,8 @@ async def say_yes(
     if member.member_id is None:
         raise Missing
     await require_own_word(db, presented.signed_in, member.member_id)
+    if not set(chosen) <= await hold_open(db, presented.agency_id, chosen):
+        raise Missing
     consent = Consent(new_id(), presented.agency_id, member.member_id, scopes, chosen)
     code = await served(session, pepper, issuer, now, lambda server: _answer(server, wish.pairs, consent))
     grant = {

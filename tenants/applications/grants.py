@@ -9,13 +9,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from core.credentials import hash_credential, write
 from core.db import Tenant, raw, restamp
-from core.errors import Fault, InvalidInput, Missing, PermissionDenied
+from core.errors import Conflict, Fault, InvalidInput, Missing, PermissionDenied
 from core.ids import new_id
 from tenants.agencies.models import Workspace
 from tenants.applications.models import AccessToken, Grant
 from tenants.applications.schemas import EmbedTokenCreate
 from tenants.applications.tokens import EMBED
-from tenants.closed import require_open
+from tenants.closed import CLOSED, hold_open
 from tenants.invitations.standing import standing_of
 from tenants.owned import find, owned
 from tenants.permissions import EMBEDDABLE, SHOWN_IN_PAGES, Actor, Permission
@@ -68,10 +68,9 @@ async def create_embed_token(
     It holds no more than its maker, and ends with it. Raises Missing, PermissionDenied, InvalidInput, Conflict.
     """
     actor.see(wish.workspace_id)
-    workspace = (await session.exec(owned(Workspace, actor).where(Workspace.id == wish.workspace_id))).one_or_none()
-    if workspace is None:
-        raise Missing
-    require_open(workspace.closed_at)
+    await find(session, Workspace, actor, wish.workspace_id)
+    if not await hold_open(raw(session), actor.agency_id, [wish.workspace_id]):
+        raise Conflict(CLOSED)
     behind = {} if actor.token_id is None else dict(await raw(session).fetchrow(BEHIND, actor.agency_id, actor.token_id))
     readable = EMBEDDABLE & await _held_in(session, actor, wish.workspace_id, behind.pop("scopes", None))
     scopes = SHOWN_IN_PAGES & readable if wish.scopes is None else frozenset(wish.scopes)

@@ -12,10 +12,10 @@ from core.credentials import hash_credential, write
 from core.db import raw
 from core.errors import Fault, InvalidInput, Missing, PermissionDenied
 from core.ids import new_id
-from tenants.agencies.models import Workspace
 from tenants.applications.clients import FORMER_LIVES, SECRET
 from tenants.applications.models import Application, ApplicationSecret
 from tenants.applications.schemas import ApplicationCreate, ApplicationUpdate
+from tenants.closed import hold_open
 from tenants.owned import find, owned
 from tenants.permissions import Actor, Permission
 
@@ -69,8 +69,7 @@ async def _require_workspaces(session: AsyncSession, actor: Actor, ids: Collecti
     if ids and not confidential:
         fault = Fault("/workspace_ids", "validation_failed", "Only what can keep a secret works by itself.")
         raise InvalidInput(faults=[fault])
-    query = owned(Workspace, actor).where(col(Workspace.id).in_(list(ids)), col(Workspace.closed_at).is_(None))
-    known = {row.id for row in (await session.exec(query)).all()} if ids else set()
+    known = await hold_open(raw(session), actor.agency_id, ids)
     for position, id in enumerate(ids):
         if id not in known:
             raise InvalidInput(faults=[Fault(f"/workspace_ids/{position}", "not_found", "There is no such workspace.")])

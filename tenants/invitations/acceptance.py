@@ -9,6 +9,7 @@ from core.db import Bare, Row, stamp_agency, stamp_login, stamp_person
 from core.errors import Conflict, Missing, PermissionDenied
 from core.ids import decode, new_id
 from core.wire import PREFIXES
+from tenants.closed import hold_open
 from tenants.invitations.service import FIELDS, read_grant
 from tenants.invitations.standing import Grant, require_grantable, standing_of
 from tenants.invitations.tokens import InvitationInvalid, PresentedInvitation
@@ -58,9 +59,18 @@ class PersonExists(Conflict):
     code = "person_exists"
 
 
-async def find_invitation(db: Bare, presented: PresentedInvitation, now: datetime, *, lock: bool = False) -> Row:
+async def find_invitation(db: Bare, presented: PresentedInvitation, now: datetime) -> Row:
     """Find the invitation of a token, in a transaction with its agency's stamp. Raises InvitationInvalid."""
-    row = await db.fetchrow(FIND + (" for update" if lock else ""), presented.agency_id, presented.hash, now)
+    row = await db.fetchrow(FIND, presented.agency_id, presented.hash, now)
+    if row is None:
+        raise InvitationInvalid
+    return row
+
+
+async def _hold_invitation(db: Bare, presented: PresentedInvitation, now: datetime) -> Row:
+    """Find and lock it, after its workspaces: closing one of them locks in the same order, and ends the invitation."""
+    await hold_open(db, presented.agency_id, (await find_invitation(db, presented, now))["workspace_ids"])
+    row = await db.fetchrow(f"{FIND} for update", presented.agency_id, presented.hash, now)
     if row is None:
         raise InvitationInvalid
     return row
@@ -95,7 +105,7 @@ async def accept(db: Bare, presented: PresentedInvitation, user_id: UUID, now: d
     """
     who = await db.fetchrow(WHO, user_id)
     await stamp_agency(db, presented.agency_id)
-    row = await find_invitation(db, presented, now, lock=True)
+    row = await _hold_invitation(db, presented, now)
     if who is None or who["email"] != row["email"]:
         raise InvitationInvalid
     if who["email_verified_at"] is None:
@@ -112,7 +122,7 @@ async def join(
     One that was shown to the inviter proves nothing of the kind. Raises InvitationInvalid, EmailUnverified, PersonExists,
     InviterLacksRights.
     """
-    row = await find_invitation(db, presented, now, lock=True)
+    row = await _hold_invitation(db, presented, now)
     require_mailed(row)
     await require_nobody(db, row)
     email = row["email"]

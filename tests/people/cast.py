@@ -1,6 +1,10 @@
 """Members of one agency, each with a browser."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import httpx2
@@ -33,3 +37,14 @@ class Cast:
         member_id = await join(self.database, self.agency, user, role, rooms)
         client = await signed_in(self.app, self.database, user, self.agency)
         return Someone(encode("mem", member_id), member_id, user, client)
+
+
+@asynccontextmanager
+async def while_blocked(cast: Cast, request: Any) -> AsyncIterator[asyncio.Task[httpx2.Response]]:
+    """Begin a request that waits for a lock."""
+    task = asyncio.create_task(request)
+    async with cast.database.connection(cast.agency.tenant) as look:
+        async with asyncio.timeout(10):
+            while not await look.fetchval("select exists (select from pg_locks where not granted)"):
+                await asyncio.sleep(0.01)
+    yield task

@@ -1,8 +1,6 @@
 """Keys of members hold no more than their maker: when its role shrinks, when it leaves workspaces, and when it goes."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +16,7 @@ from tenants.people import made_keys, membership
 from tenants.permissions import KEY_MAY, AgencyRole
 from tests.applications.flow import Application
 from tests.conftest import TestAgency, client_of
-from tests.people.cast import Cast, Someone
+from tests.people.cast import Cast, Someone, while_blocked
 from tests.people.people import join, signed_in
 
 EVERYTHING = sorted(KEY_MAY)
@@ -223,17 +221,6 @@ async def test_links_and_secrets_that_a_key_made_end_where_it_reaches_and_may_no
     await ada.client.patch(f"/v1/members/{ben.id}", json={"role": "member"})
     assert (await left_of(ada, his) or ([], None))[1] == [first]
     assert await alive() == {("owner", "post:read"), ("owner", "post:create")}
-
-
-@asynccontextmanager
-async def while_blocked(cast: Cast, request: Any) -> AsyncIterator[asyncio.Task[httpx2.Response]]:
-    """Begin a request that waits for a lock."""
-    task = asyncio.create_task(request)
-    async with cast.database.connection(cast.agency.tenant) as look:
-        async with asyncio.timeout(10):
-            while not await look.fetchval("select exists (select from pg_locks where not granted)"):
-                await asyncio.sleep(0.01)
-    yield task
 
 
 @pytest.mark.parametrize("maker", ["member", "key"])
