@@ -35,10 +35,12 @@ from tenants.people.sessions import require_recent
 from tenants.permissions import Actor, Permission
 
 LASTING = frozenset({
-    Permission.KEY_MANAGE, Permission.APPLICATION_MANAGE, Permission.MEMBER_ASSIGN, Permission.SIGN_ON_MANAGE,
-    Permission.AGENCY_TRANSFER,
+    Permission.KEY_MANAGE, Permission.APPLICATION_MANAGE, Permission.MEMBER_ASSIGN, Permission.MEMBER_MANAGE,
+    Permission.ROLE_MANAGE, Permission.SIGN_ON_MANAGE, Permission.AGENCY_TRANSFER,
 })  # fmt: skip
-"""What is made by these outlives the session, and opens more than a look: keys, secrets, invitations, providers."""
+"""What is made or changed by these outlives the session, and opens more than a look."""
+MAKING = frozenset({"POST", "PUT", "PATCH"})
+"""What is taken away is not asked about: it opens nothing."""
 FRESH = frozenset({Permission.SIGN_ON_MANAGE, Permission.AGENCY_TRANSFER})
 """Who does this decides who the members are, or who owns them all."""
 
@@ -103,7 +105,7 @@ async def _admit(request: StrictRequest, db: asyncpg.Connection, scopes: Securit
                 _require_scope(actor, Permission(wanted))
             else:
                 actor = await admit_member(db, key, Permission(wanted), workspace_id)
-                if request.method == "POST":
+                if request.method in MAKING:
                     await _require_in_person(db, key, actor, Permission(wanted))
         elif lock is None:
             actor = await authenticate(db, key)
@@ -127,6 +129,12 @@ async def _require_in_person(db: asyncpg.Connection, key: PresentedMember, actor
         await require_own_word(db, key.signed_in, actor.member_id)
     if wanted in FRESH and actor.may(wanted):
         require_recent(key.signed_in, now())
+
+
+def require_fresh(request: StrictRequest) -> None:
+    """Refuse a session that has not shown for a while who it is; a key shows it each time. Raises ReauthenticationRequired."""
+    if isinstance(request.key, PresentedMember):
+        require_recent(request.key.signed_in, now())
 
 
 def _require_scope(actor: Actor, wanted: Permission) -> None:

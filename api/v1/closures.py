@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any
 
-from fastapi import Request, Response
+from fastapi import Response
 from pydantic import Field
 
-from api.dependencies import DB, Idem, can
+from api.body import StrictRequest
+from api.dependencies import DB, Idem, can, require_fresh
 from api.routing import v1
 from core.clock import now
 from core.db import raw
@@ -18,8 +19,6 @@ from tenants.operations import service as operations
 from tenants.operations.models import Operation
 from tenants.operations.schemas import OperationRead
 from tenants.owned import find
-from tenants.people.members import PresentedMember
-from tenants.people.sessions import require_recent
 from tenants.permissions import Actor, Permission
 from tenants.rights import closing, exporting
 
@@ -40,14 +39,14 @@ async def get_closure(db: DB, actor: Annotated[Actor, can(Permission.AGENCY_READ
 
 @router.post("/agency/closure", status_code=202, response_model=ClosureRead, summary="Close the agency")
 async def close_agency(
-    db: DB, actor: Annotated[Actor, can(Permission.AGENCY_CLOSE)], idem: Idem, request: Request
+    db: DB, actor: Annotated[Actor, can(Permission.AGENCY_CLOSE)], idem: Idem, request: StrictRequest
 ) -> Response:  # fmt: skip
     """Have the agency and its test data erased when the grace is over. Until then it goes on, and an owner can call it off.
 
     Only an owner in person can, who has just signed in or shown again that it is him: `reauthentication_required`.
     """
     closing.require_owner(actor)
-    _require_recent(request)
+    require_fresh(request)
     before = {"erase_at": _told(await closing.read_closure(raw(db), actor.agency_id))}
     read = ClosureRead(erase_at=await closing.close_agency(raw(db), actor, now()))
     return await idem.respond(read, Entry("agency", actor.agency_id, None, before, {"erase_at": _told(read.erase_at)}), status=202)
@@ -55,12 +54,6 @@ async def close_agency(
 
 def _told(instant: Any) -> str | None:
     return None if instant is None else write_instant(instant)
-
-
-def _require_recent(request: Request) -> None:
-    """Refuse whose session has not shown for a while who it is. Raises ReauthenticationRequired."""
-    presented: PresentedMember = request.key  # type: ignore[attr-defined]  # of StrictRequest; a member, or the owner were refused
-    require_recent(presented.signed_in, now())
 
 
 @router.delete("/agency/closure", status_code=204, summary="Keep the agency")

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 from fastapi import Path, Query, Request, Response
 
 from api import accepting
-from api.dependencies import DB, Idem, can
+from api.body import StrictRequest
+from api.dependencies import DB, Idem, can, require_fresh
 from api.pages.people.language import choose_language
 from api.pagination import Page, PageQuery, page_of, read_cursor
 from api.routing import v1
@@ -28,7 +29,7 @@ from tenants.invitations.schemas import (
 from tenants.invitations.service import Sent
 from tenants.people.schemas import AgencyOfPerson, PersonRead, SessionCreated
 from tenants.people.sessions import ABSOLUTE, ACTIVE
-from tenants.permissions import Actor, Permission
+from tenants.permissions import Actor, AgencyRole, Permission
 
 router = v1("Members")
 ONE = "/invitations/{invitation_id:id}"
@@ -45,14 +46,16 @@ async def _sent(request: Request, db: DB, actor: Actor, sent: Sent) -> Invitatio
 
 @router.post("/invitations", status_code=201, response_model=InvitationSent, summary="Invite somebody")
 async def create_invitation(
-    request: Request, db: DB, actor: Annotated[Actor, can(Permission.MEMBER_ASSIGN)], idem: Idem, body: InvitationCreate
+    request: StrictRequest, db: DB, actor: Annotated[Actor, can(Permission.MEMBER_ASSIGN)], idem: Idem, body: InvitationCreate
 ) -> Response:  # fmt: skip
     """Invite whoever reads the mail of an address. The link works once and for a week; the mail is in the language of the request.
 
     Nobody invites to more than he holds: it is looked at now, and again when the invitation is accepted. Who may give roles in
     certain workspaces alone invites into these, as `member`. Who is a member already keeps its role, and gets the workspaces that
-    it is not in.
+    it is not in. Who invites an owner has just signed in or shown again who it is: `reauthentication_required`.
     """
+    if body.role is AgencyRole.OWNER:
+        require_fresh(request)
     sent = await service.invite(raw(db), actor, body, now())
     read = await _sent(request, db, actor, sent)
     entry = Entry("invitation", read.id, None, after=pick("invitation", sent.row))

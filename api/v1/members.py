@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 
-from api.dependencies import DB, Idem, can
+from api.body import StrictRequest
+from api.dependencies import DB, Idem, can, require_fresh
 from api.pagination import Page, PageQuery, page_of, read_cursor
 from api.routing import v1
 from core.clock import now
@@ -13,7 +14,7 @@ from core.wire import MemberId, WorkspaceId
 from tenants.audit.entries import Entry, pick
 from tenants.people import membership
 from tenants.people.schemas import MemberRead, MemberUpdate, RoomRole, RoomUpdate
-from tenants.permissions import Actor, Permission
+from tenants.permissions import Actor, AgencyRole, Permission
 
 router = v1("Members")
 ROOM = "/workspaces/{workspace_id}/members/{member_id}"
@@ -37,14 +38,18 @@ async def get_member(member_id: MemberId, db: DB, actor: Annotated[Actor, can(Pe
 
 @router.patch("/members/{member_id}", response_model=MemberRead, summary="Change a member's role")
 async def update_member(
-    member_id: MemberId, db: DB, actor: Annotated[Actor, can(Permission.MEMBER_MANAGE)], idem: Idem, body: MemberUpdate
+    member_id: MemberId, db: DB, actor: Annotated[Actor, can(Permission.MEMBER_MANAGE)], idem: Idem, body: MemberUpdate,
+    request: StrictRequest,
 ) -> Response:  # fmt: skip
     """Give a member another role in the agency. It holds from this answer on, for the keys too that the member made.
 
     Nobody gives or takes a role that holds more than himself; owners are made and unmade by owners in person; the last one stays.
+    Who makes an owner has just signed in or shown again who it is: `reauthentication_required`.
     """
     if body.role is None:
         return await idem.respond(await membership.get_member(raw(db), actor, member_id), None)
+    if body.role is AgencyRole.OWNER:
+        require_fresh(request)
     before, after, keys = await membership.change_role(raw(db), actor, member_id, body.role, now())
     entry = Entry("member", member_id, None, {"role": before}, pick("member", after) | keys.told())
     return await idem.respond(after, entry)

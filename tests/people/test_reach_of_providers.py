@@ -5,6 +5,7 @@ import httpx2
 from fastapi import FastAPI
 
 from core.db import Database
+from core.ids import encode
 from core.settings import Settings
 from tests.conftest import TestAgency
 from tests.fakes.openid import Provider
@@ -13,6 +14,7 @@ from tests.people.credentials import add_app
 from tests.people.people import browser, join, make_person, sign_in, signed_in
 from tests.people.sign_on import come, door_of, set_provider, wish
 
+CALLBACKS = {"confidential": False, "redirect_uris": ["https://dashboard.example/"]}
 BEN = "ben@freelance.example"
 
 
@@ -91,7 +93,7 @@ async def test_a_provider_ends_when_who_set_it_may_set_none(app: FastAPI, cast: 
 
 
 async def test_nothing_outlives_a_session_that_somebody_else_vouches_for(app: FastAPI, cast: Cast, provider: Provider) -> None:
-    eve, ben = await cast.add("eve", "admin"), await cast.add("ben", "admin")
+    eve, ben, mallory = await cast.add("eve", "admin"), await cast.add("ben", "admin"), await cast.add("mallory", "member")
     id = await set_provider(eve.client, provider.issuer)
     key = {"name": "k", "scopes": ["post:read"]}
     asked = {"email": "x@second.example", "delivery": "link"}
@@ -101,18 +103,38 @@ async def test_nothing_outlives_a_session_that_somebody_else_vouches_for(app: Fa
             refused = await bens.post(path, json=body)
             assert (refused.status_code, refused.json()["code"]) == (403, "session_bound"), refused.text
             assert (await ben.client.post(path, json=body)).status_code == 201
+        application = (await ben.client.post("/v1/applications", json={"name": "a", "scopes": ["post:read"]} | CALLBACKS)).json()
+        role = (await ben.client.post("/v1/roles", json={"name": "r", "scope": "agency", "permissions": ["post:read"]})).json()
+        room = encode("wsp", cast.agency.workspace.id)
+        for method, path, body in (
+            ("PATCH", f"/v1/members/{mallory.id}", {"role": "admin"}),
+            ("PUT", f"/v1/workspaces/{room}/members/{mallory.id}", {"role": "manager"}),
+            ("PATCH", f"/v1/roles/{role['id']}", {"permissions": ["post:read", "key:manage"]}),
+            ("PATCH", f"/v1/applications/{application['id']}", {"redirect_uris": ["https://evil.example/"]}),
+            ("PATCH", f"/v1/identity-providers/{id}", {"name": "Mine"}),
+        ):
+            refused = await bens.request(method, path, json=body)
+            assert (refused.status_code, refused.json()["code"]) == (403, "session_bound"), refused.text
+            assert (await ben.client.request(method, path, json=body)).status_code == 200
         # Who set it vouches for himself
         assert (await come(eves, cast.agency, provider, id, "eve@first.example", subject="eve")).status_code == 303
         assert (await eves.post("/v1/api-keys", json=key)).status_code == 201
 
 
-async def test_an_old_session_sets_no_provider(cast: Cast, settings: Settings, provider: Provider) -> None:
-    ada = await cast.add("ada", "owner")
+async def test_an_old_session_sets_no_provider_and_makes_no_owner(cast: Cast, settings: Settings, provider: Provider) -> None:
+    ada, ben = await cast.add("ada", "owner"), await cast.add("ben", "admin")
+    id = await set_provider(ada.client, provider.issuer)
     db = await asyncpg.connect(settings.database_url)
     await db.execute("alter table sessions no force row level security")
     await db.execute("update sessions set authenticated_at = authenticated_at - interval '11 minutes'")
     await db.execute("alter table sessions force row level security")
     await db.close()
-    for path, body in (("/v1/identity-providers", wish(provider.issuer)), ("/v1/agency/transfer", {"member_id": ada.id})):
-        refused = await ada.client.post(path, json=body)
+    for method, path, body in (
+        ("POST", "/v1/identity-providers", wish(provider.issuer)),
+        ("PATCH", f"/v1/identity-providers/{id}", {"client_secret": "another"}),
+        ("POST", "/v1/agency/transfer", {"member_id": ada.id}),
+        ("PATCH", f"/v1/members/{ben.id}", {"role": "owner"}),
+        ("POST", "/v1/invitations", {"email": "x@second.example", "role": "owner"}),
+    ):
+        refused = await ada.client.request(method, path, json=body)
         assert (refused.status_code, refused.json()["code"]) == (403, "reauthentication_required"), refused.text
