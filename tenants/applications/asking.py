@@ -1,6 +1,6 @@
 """What an application asks a person for: read, proven, and pushed before (RFC 9126).
 
-A request is answered to its redirect URI only when application and URI are proven right. Everything else ends at a page.
+A request that is not right ends at a page; its redirect URI is known there only when application and URI are proven.
 """
 
 import secrets
@@ -50,9 +50,10 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A request that is not right, and where that is told; None: on a page."""
+    """A request that is not right: the code and the words for who made it, and where it came from; None: that is not proven."""
 
     error: str
+    reason: str
     redirect_uri: str | None = None
     state: str | None = None
 
@@ -70,23 +71,23 @@ async def look_at(session: AsyncSession, pepper: str, issuer: str, pairs: Pairs,
     names = Counter(name for name, _ in pairs)
     values = dict(pairs)
     if any(count > 1 for name, count in names.items() if name in KEPT or name == "request_uri"):
-        return Refusal("invalid_request")
+        return Refusal("invalid_request", "A parameter stands in it more than once.")
     if "request" in values:
-        return Refusal("request_not_supported")
+        return Refusal("request_not_supported", "Requests are not taken as a JWT: push them (RFC 9126).")
     pushed = None
     if "request_uri" in values:
         found = await _pull(session, pepper, values, now)
         if found is None:
-            return Refusal("invalid_request_uri")
+            return Refusal("invalid_request_uri", "There is no such pushed request any more: it was answered, or it is too old.")
         values, pushed = found
     kept = [(name, values[name]) for name in KEPT if name in values]
     seen = await served(session, pepper, issuer, now, lambda server: _validate(server, kept))
     if isinstance(seen, Refusal):
         return seen
     if values.get("response_mode", "query") != "query":
-        return Refusal("invalid_request", seen.redirect_uri, seen.state)
+        return Refusal("invalid_request", "The response_mode is query.", seen.redirect_uri, seen.state)
     if values.get("resource", issuer).rstrip("/") not in {issuer, f"{issuer}/v1"}:
-        return Refusal("invalid_target", seen.redirect_uri, seen.state)
+        return Refusal("invalid_target", f"The resource is {issuer}/v1.", seen.redirect_uri, seen.state)
     return Wish(seen.client, seen.scopes, seen.redirect_uri, seen.state, kept, pushed)
 
 
@@ -95,10 +96,11 @@ def _validate(server: Authority, pairs: Pairs) -> Wish | Refusal:
     try:
         grant = server.get_consent_grant(asked)
     except OAuth2Error as error:
-        state = asked.payload.state if error.redirect_uri else None
-        return Refusal(error.error, error.redirect_uri, state)
+        if not error.redirect_uri:  # nor is what was given repeated, as Authlib would
+            return Refusal(error.error, "The client_id, or the redirect_uri, is no known one: both are compared letter by letter.")
+        return Refusal(error.error, error.get_error_description() or "", error.redirect_uri, asked.payload.state)
     except ValueError:  # Authlib would repeat the input in its answer, and input of this kind cannot stand there
-        return Refusal("invalid_request")
+        return Refusal("invalid_request", "A parameter has characters that none of its values has.")
     return Wish(grant.request.client.found, tuple(asked.scope.split()), grant.redirect_uri, asked.payload.state, pairs)
 
 

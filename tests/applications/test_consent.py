@@ -1,5 +1,7 @@
 """The consent page: what is not proven leads nowhere, and nobody hands on what is not theirs."""
 
+import re
+from html import unescape
 from typing import Any
 from uuid import UUID
 
@@ -48,7 +50,7 @@ BACK: list[tuple[dict[str, Any], str]] = [
     ({"response_mode": "fragment"}, "invalid_request"),
     ({"resource": "https://other.example"}, "invalid_target"),
 ]
-"""What is told to the application, since both are proven."""
+"""What the application can be told, since both are proven: when the person goes back to it, and never by itself."""
 
 
 async def ask(browser: httpx2.AsyncClient, method: str, asks: dict[str, str]) -> httpx2.Response:
@@ -73,13 +75,16 @@ async def test_what_is_not_proven_ends_at_a_page(
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize(("wrong", "error"), BACK, ids=str)
-async def test_what_is_proven_and_wrong_is_told_to_the_application(
+async def test_what_is_proven_and_wrong_ends_at_a_page_that_shows_the_way_back(
     app: FastAPI, agency: TestAgency, browser: httpx2.AsyncClient, method: str, wrong: dict[str, Any], error: str
 ) -> None:
     application = await register(app, agency)
-    answer = await ask(browser, method, application.asks(**wrong))
-    assert answer.headers["location"].startswith(f"{CALLBACK}?")
-    assert returned(answer) == {"error": error, "state": "st", "iss": app.state.settings.public_url}
+    for client in (browser, stranger_in(app)):
+        answer = await ask(client, method, application.asks(**wrong))
+        assert (answer.status_code, "location" in answer.headers) == (400, False)
+        (address,) = re.findall(rf'href="({re.escape(CALLBACK)}\?[^"]+)"', answer.text)
+        told = dict(httpx2.URL(unescape(address)).params)
+        assert told == {"error": error, "state": "st", "iss": app.state.settings.public_url}
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

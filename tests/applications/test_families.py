@@ -14,7 +14,7 @@ from tenants.applications.families import LEEWAY
 from tests.applications.flow import register, say, workspace_of
 from tests.conftest import Platform, TestAgency, client_of
 from tests.people.credentials import add_app
-from tests.people.people import join, make_person, signed_in
+from tests.people.people import join, make_person, signed_in, spoiled
 from workers.duties import run_batch
 
 
@@ -178,7 +178,7 @@ async def test_a_token_does_what_it_was_granted_and_says_what_it_lacks(
         lacking = await client.post(f"/v1/workspaces/{workspace_of(agency)}/posts", json={"text": "x", "account_ids": []})
         assert (lacking.status_code, lacking.json()["required_permission"]) == (403, "post:create")
         assert lacking.headers["www-authenticate"] == 'Bearer realm="octavo", error="insufficient_scope", scope="post:create"'
-    async with client_of(app, tokens["access_token"][:-1] + "x") as client:
+    async with client_of(app, spoiled(tokens["access_token"])) as client:
         unknown = await client.get("/v1/workspaces")
         assert unknown.status_code == 401
         where = f"{app.state.settings.public_url}/.well-known/oauth-protected-resource"

@@ -43,6 +43,8 @@ async def test_the_page_is_good(
         await require_good(page, "consent-again", view)
         await page.goto(f"{asks}&request=x")
         await require_good(page, "consent-refused", view)
+        await page.goto(asks.replace("response_type=code", "response_type=token"))
+        await require_good(page, "consent-refused-back", view)
 
 
 async def test_without_a_script_a_member_allows_it_and_is_led_back(

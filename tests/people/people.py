@@ -110,3 +110,8 @@ async def signed_in(app: FastAPI, database: Database, user_id: UUID, agency: Tes
 async def sign_in(client: httpx2.AsyncClient, email: str, password: str = PASSWORD) -> httpx2.Response:
     """Send the form."""
     return await client.post("/v1/sessions", json={"email": email, "password": password})
+
+
+def spoiled(text: str) -> str:
+    """A credential that is wrong in its last character."""
+    return text[:-1] + ("y" if text.endswith("x") else "x")

@@ -91,9 +91,15 @@ def _choose(able: list[Row], text: str) -> Row | None:
 
 
 def _refuse(request: Request, refusal: Refusal) -> Response:
-    if refusal.redirect_uri is None:
-        return page(request, "consent_refused.html", status=400, error=refusal.error)
-    return _redirect(answered(refusal.redirect_uri, request.app.state.house.public_url, refusal.state, error=refusal.error))
+    """Say on a page what is wrong, and lead nowhere by itself: a link to us must not become one to anybody's site.
+
+    Where application and address are proven, the person can go back there, and the application is told (RFC 9700 section 4.11.2).
+    """
+    uri, back = refusal.redirect_uri, None
+    if uri is not None:
+        address = answered(uri, request.app.state.house.public_url, refusal.state, error=refusal.error)
+        back = {"host": urlsplit(uri).hostname or uri, "address": address}
+    return page(request, "consent_refused.html", status=400, error=refusal.error, reason=refusal.reason, back=back)
 
 
 def _lead(request: Request, wish: Wish, **more: str) -> Response:
