@@ -40,6 +40,7 @@ async def create(
 
     The keys are shown this once, and so is the password of a new owner when none was given.
     """
+    room = None if workspace is None else WorkspaceCreate(name=workspace, time_zone=time_zone)
     if owner is not None:
         owner = read_email(owner)
     if owner is not None and password is not None:
@@ -61,12 +62,12 @@ async def create(
             answer["owner"] = encode("usr", user_id)
             if new and made_up is not None:
                 answer["owner_password"] = made_up
-        if workspace is not None:
+        if room is not None:
             key = read_key(made.test_key)
             async with database.connection(Tenant(key.agency_id)) as connection:
                 actor = await authenticate(connection, key)
             async with database.session(actor.tenant) as session:
-                row = await create_workspace(session, actor, WorkspaceCreate(name=workspace, time_zone=time_zone), now())
+                row = await create_workspace(session, actor, room, now())
                 answer["workspace"] = encode("wsp", row.id)
         return answer
     finally:

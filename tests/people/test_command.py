@@ -61,9 +61,11 @@ async def test_an_agency_without_an_owner_has_its_keys_alone(settings: Settings)
 @pytest.mark.parametrize(
     ("owner", "password"), [("ada@corner.example", "too short"), ("nonsense", PASSWORD), ("a b@c.d", PASSWORD)]
 )
-async def test_a_bad_owner_is_refused_before_anything_is_made(settings: Settings, owner: str, password: str) -> None:
+async def test_a_bad_owner_or_time_zone_is_refused_before_anything_is_made(settings: Settings, owner: str, password: str) -> None:
     with pytest.raises((ValueError, InvalidInput)):
         await create(settings, "Corner Agency", None, "UTC", owner, password)
+    with pytest.raises(ValueError, match="time zone"):
+        await create(settings, "Corner Agency", "Bakery", "Mars/Olympus", "ada@corner.example", PASSWORD)
     db = await asyncpg.connect(settings.database_url)
     assert await db.fetchval("select count(*) from agencies") == 0
     await db.close()
