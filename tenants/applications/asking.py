@@ -12,6 +12,7 @@ from uuid import UUID
 
 import orjson
 from authlib.oauth2 import OAuth2Error
+from authlib.oauth2.rfc6749 import UnsupportedResponseTypeError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from core.credentials import hash_credential
@@ -98,7 +99,9 @@ def _validate(server: Authority, pairs: Pairs) -> Wish | Refusal:
     except OAuth2Error as error:
         if not error.redirect_uri:  # nor is what was given repeated, as Authlib would
             return Refusal(error.error, "The client_id, or the redirect_uri, is no known one: both are compared letter by letter.")
-        return Refusal(error.error, error.get_error_description() or "", error.redirect_uri, asked.payload.state)
+        said = error.get_error_description() or ""
+        reason = "The response_type is code." if isinstance(error, UnsupportedResponseTypeError) else said
+        return Refusal(error.error, reason, error.redirect_uri, asked.payload.state)
     except ValueError:  # Authlib would repeat the input in its answer, and input of this kind cannot stand there
         return Refusal("invalid_request", "A parameter has characters that none of its values has.")
     return Wish(grant.request.client.found, tuple(asked.scope.split()), grant.redirect_uri, asked.payload.state, pairs)

@@ -136,7 +136,7 @@ class OnlyS256(CodeChallenge):  # type: ignore[misc]  # as above
         """Refuse a request without a challenge by S256."""
         data = grant.request.payload.data
         if not data.get("code_challenge") or data.get("code_challenge_method") != "S256":
-            raise InvalidRequestError
+            raise InvalidRequestError("A code_challenge is needed, by the code_challenge_method S256.")
         super().validate_code_challenge(grant, redirect_uri)
 
 

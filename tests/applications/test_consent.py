@@ -82,6 +82,7 @@ async def test_what_is_proven_and_wrong_ends_at_a_page_that_shows_the_way_back(
     for client in (browser, stranger_in(app)):
         answer = await ask(client, method, application.asks(**wrong))
         assert (answer.status_code, "location" in answer.headers) == (400, False)
+        assert re.search(rf"{error}(</bdi>)?</p>\s*<p[^>]*>[^<=]{{15,}}</p>", answer.text), answer.text
         (address,) = re.findall(rf'href="({re.escape(CALLBACK)}\?[^"]+)"', answer.text)
         told = dict(httpx2.URL(unescape(address)).params)
         assert told == {"error": error, "state": "st", "iss": app.state.settings.public_url}
