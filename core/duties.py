@@ -27,9 +27,9 @@ import asyncpg
 FEW = 500
 """Due rows that one claim looks at as they are. When there are more, it asks each agency, and there each serial key, for its
 first one: a queue of ten thousand rows of one account must hide nobody's."""
-LOOKED_AT = 2
-"""Rows that a claim looks at for each that it may lease, when there are more than `FEW`: no agency
-fills the look alone."""
+LOOKED_AT = 1.25
+"""Rows that a claim looks at for each that it may lease, when there are more than `FEW`: no agency fills the look alone. Half of a
+claim's time is this look, so it is no longer than that."""
 REFILL = 0.5
 """Part of the queue that must be free before more is claimed: a claim of a hundred rows costs little more than one of ten."""
 TURN_SIZE = 50
