@@ -31,10 +31,10 @@ REFUSALS: dict[int, Refusal] = {
         ),
     ),
     401: Refusal(
-        "There is no valid key.", ("unauthenticated", "sign_in_failed", "second_factor_needed"), (*EVERY, "WWW-Authenticate")
+        "There is no valid credential.", ("unauthenticated", "sign_in_failed", "second_factor_needed"), (*EVERY, "WWW-Authenticate")
     ),
     403: Refusal(
-        "The key may not do this.",
+        "The caller may not do this.",
         ("permission_denied", "cross_site_request", "second_factor_required", "reauthentication_required", "sign_on_refused",
          "session_bound", "four_eyes"),
     ),

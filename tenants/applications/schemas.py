@@ -43,7 +43,7 @@ def _one_of(permissions: Collection[Permission]) -> WithJsonSchema:
 
 def _delegable(value: list[Permission]) -> list[Permission]:
     if not DELEGABLE.issuperset(value):
-        raise ValueError("an application can be allowed work in workspaces, and nothing about the agency itself")
+        raise ValueError("an application can be allowed work in workspaces, and nothing of the agency's members, keys and log")
     return sorted(set(value))
 
 
