@@ -24,6 +24,7 @@ from invitations where agency_id = $1 and hash = $2 and state = 'pending' and ex
 """
 ROLE_NAME = "select name from roles where agency_id = $1 and id = $2"
 WHO = "select email, email_verified_at from users where id = $1"
+LOCK_MEMBER = "select 1 from members where agency_id = $1 and user_id = $2 for update"
 JOIN = """
 insert into members (agency_id, id, user_id, role, custom_role_id, created_at) values ($1, $2, $3, $4, $5, $6)
 on conflict (agency_id, user_id) do update set state = 'active',
@@ -67,9 +68,14 @@ async def find_invitation(db: Bare, presented: PresentedInvitation, now: datetim
     return row
 
 
-async def _hold_invitation(db: Bare, presented: PresentedInvitation, now: datetime) -> Row:
-    """Find and lock it, after its workspaces: closing one of them locks in the same order, and ends the invitation."""
+async def _hold_invitation(db: Bare, presented: PresentedInvitation, now: datetime, user_id: UUID | None = None) -> Row:
+    """Find and lock it, after its workspaces and the membership of who was or is one.
+
+    Closing a workspace and ending a membership lock in the same order, and end the invitation.
+    """
     await hold_open(db, presented.agency_id, (await find_invitation(db, presented, now))["workspace_ids"])
+    if user_id is not None:
+        await db.execute(LOCK_MEMBER, presented.agency_id, user_id)
     row = await db.fetchrow(f"{FIND} for update", presented.agency_id, presented.hash, now)
     if row is None:
         raise InvitationInvalid
@@ -105,7 +111,7 @@ async def accept(db: Bare, presented: PresentedInvitation, user_id: UUID, now: d
     """
     who = await db.fetchrow(WHO, user_id)
     await stamp_agency(db, presented.agency_id)
-    row = await _hold_invitation(db, presented, now)
+    row = await _hold_invitation(db, presented, now, user_id)
     if who is None or who["email"] != row["email"]:
         raise InvitationInvalid
     if who["email_verified_at"] is None:

@@ -10,8 +10,9 @@ from core.db import Database, Person
 from core.ids import encode
 from core.settings import Settings
 from tenants.invitations.tokens import TOKEN_LENGTH
+from tenants.people import membership
 from tests.conftest import Platform, TestAgency, client_of
-from tests.people.cast import Cast
+from tests.people.cast import Cast, while_blocked
 from tests.people.credentials import add_app
 from tests.people.inviting import GUEST, OTHER, accept, guest, invite, mailed, token_of
 from tests.people.people import PASSWORD, browser, join, make_person, sign_in, signed_in
@@ -124,6 +125,22 @@ async def test_who_is_a_member_keeps_its_roles_and_gets_the_workspaces_that_it_l
         assert (await accept(ben, token_of(await invite(ada.client, workspaces=rooms)))).status_code == 200
         me = (await ben.get("/v1/me")).json()["actor"]
     assert (me["role"], [one["role"] for one in me["workspaces"]]) == ("billing", ["manager", "viewer"])
+
+
+async def test_who_accepts_while_it_is_removed_waits_and_the_invitation_ends(cast: Cast) -> None:
+    ada, user = await cast.add("ada", "owner"), await make_person(cast.database, GUEST)
+    member_id = await join(cast.database, cast.agency, user, "member")
+    token = token_of(await invite(ada.client, role="admin"))
+    async with await signed_in(cast.app, cast.database, user) as ben:
+        async with cast.database.connection(cast.agency.tenant) as db:
+            # Given a removal that has come to the membership, and not yet to its invitations
+            await db.execute("select 1 from members where id = $1 for update", member_id)
+            async with while_blocked(cast, accept(ben, token)) as accepting:
+                pass
+            await db.execute("set local lock_timeout = '2s'")
+            await membership.end_membership(db, cast.agency.actor, member_id, now())
+        refused = await accepting
+    assert (refused.status_code, refused.json()["code"]) == (404, "invitation_invalid")
 
 
 # By mail, and as somebody new
