@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 
 from core.db import Database
-from core.ids import encode
+from core.ids import decode, encode
 from core.settings import Settings
 from tests.applications.flow import register, workspace_of
 from tests.conftest import TestAgency, client_of
@@ -100,6 +100,31 @@ async def test_an_embed_token_holds_no_more_than_its_maker_and_ends_with_it(
                 assert (await page.get(f"/v1/workspaces/{workspace_of(agency)}/posts")).status_code == 200
                 assert (await client.delete(path)).status_code == 204
                 assert (await page.get(f"/v1/workspaces/{workspace_of(agency)}/posts")).status_code == 401
+
+
+async def test_an_embed_token_loses_the_workspace_that_the_key_behind_it_loses(
+    app: FastAPI, database: Database, agency: TestAgency
+) -> None:
+    user_id = await make_person(database, "mona@first.example")
+    async with client_of(app, agency.key) as client:
+        second = (await client.post("/v1/workspaces", json={"name": "Second", "time_zone": "UTC"})).json()["id"]
+        rooms = {agency.workspace.id: "manager", decode("wsp", second): "manager"}
+        mona_id = encode("mem", await join(database, agency, user_id, "admin", rooms))
+        async with await signed_in(app, database, user_id, agency) as mona:
+            body = {"name": "k", "scopes": ["embed:create", "post:read"], "workspace_ids": [workspace_of(agency), second]}
+            key = await mona.post("/v1/api-keys", json=body)
+            assert key.status_code == 201, key.text
+        async with client_of(app, key.json()["key"]) as maker:
+            made = [
+                await maker.post("/v1/embed-tokens", json={"workspace_id": id, "scopes": ["post:read"]})
+                for id in (workspace_of(agency), second)
+            ]
+        # When its maker becomes a member of two workspaces, and then of one
+        assert (await client.patch(f"/v1/members/{mona_id}", json={"role": "member"})).status_code == 200
+        assert (await client.delete(f"/v1/workspaces/{second}/members/{mona_id}")).status_code == 204
+    for id, status in ((workspace_of(agency), 200), (second, 404)):
+        async with client_of(app, made[status != 200].json()["token"]) as page:
+            assert (await page.get(f"/v1/workspaces/{id}/posts")).status_code == status
 
 
 async def test_an_embed_token_holds_what_its_maker_may_in_that_workspace_and_a_dashboard_needs(

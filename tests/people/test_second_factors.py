@@ -143,6 +143,14 @@ async def test_codes_are_guessed_a_few_times_and_then_there_is_a_pause(
     assert await sql(settings, "select 1 from factor_tries") == []
 
 
+async def test_an_app_counts_for_who_has_just_shown_that_it_is_him(home: httpx2.AsyncClient, settings: Settings) -> None:
+    begun = (await home.post("/v1/me/totp")).json()
+    await sql(settings, "update sessions set authenticated_at = authenticated_at - interval '11 minutes'")
+    refused = await home.post("/v1/me/totp/confirm", json={"code": App(begun["secret"]).code()})
+    assert (refused.status_code, refused.json()["code"]) == (403, "reauthentication_required")
+    assert (await home.get("/v1/me/second-factors")).json()["totp_since"] is None
+
+
 async def test_what_one_signs_in_by_is_changed_by_who_has_just_shown_that_it_is_him(
     home: httpx2.AsyncClient, settings: Settings
 ) -> None:
@@ -243,6 +251,15 @@ async def test_an_answer_of_a_passkey_counts_once_for_one_session_and_for_this_s
     await sign_in(door, ada)
     assert (await complete(door, passkey=answer)).status_code == 401
     assert (await complete(door, passkey=copy.get(await passkey_options(door)))).status_code == 401  # its counter went back
+
+
+async def test_a_passkey_without_a_counter_answers_once_too(home: httpx2.AsyncClient, door: httpx2.AsyncClient) -> None:
+    device = Device(PUBLIC, counts=False)
+    await add_passkey(home, device)
+    earlier, later = [device.get(await passkey_options(door)) for _ in range(2)]
+    for answer, status in ((later, 201), (later, 401), (earlier, 401), (device.get(await passkey_options(door)), 201)):
+        door.cookies.clear()
+        assert (await door.post("/v1/sessions/passkey", json={"passkey": answer})).status_code == status
 
 
 async def test_alone_a_passkey_must_have_asked_who_uses_it(home: httpx2.AsyncClient, door: httpx2.AsyncClient, ada: str) -> None:
