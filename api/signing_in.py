@@ -3,6 +3,7 @@
 Whoever counts what it refuses does so in a transaction that ends before the refusal, and nothing slow happens inside of one.
 """
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,15 +13,15 @@ from api.rate_limits import RateLimits
 from api.signed_in import place_of, remember_device, set_cookie
 from core.clock import now
 from core.db import Person
-from tenants.people import codes, resets, service
-from tenants.people.credential_schemas import Reauthentication, SecondFactor
+from tenants.people import codes, passkeys, resets, service
+from tenants.people.credential_schemas import PasskeyCreate, Reauthentication, SecondFactor
 from tenants.people.factors import after_adding
 from tenants.people.links import RESET, LinkInvalid, read_link
 from tenants.people.passkeys import PasskeyInvalid, person_in
 from tenants.people.passwords import require_good
 from tenants.people.schemas import SignIn
 from tenants.people.service import Begun
-from tenants.people.sessions import SignedIn, confirm, require_recent
+from tenants.people.sessions import SignedIn, confirm, hold_signed, require_recent
 from tenants.people.tries import Devices, count_code, forget_codes
 
 
@@ -116,11 +117,24 @@ async def confirm_app(request: Request, signed: SignedIn, code: str) -> tuple[li
     require_recent(signed, now())
     await count(request, signed)
     async with state.database.connection(Person(signed.user_id)) as db:
+        signed = await hold_signed(db, signed)
         if not await codes.check_app(db, state.house, signed.user_id, code, now(), confirmed=False):
             raise service.Refused
         await forget_codes(db, signed.user_id, signed.bound_to)
         await codes.confirm_app(db, signed.user_id, now())
         return await after_adding(db, state.house, signed, now())
+
+
+async def add_passkey(
+    request: Request, signed: SignedIn, body: PasskeyCreate, moment: datetime
+) -> tuple[UUID, list[str] | None, str | None]:  # fmt: skip
+    """Keep a passkey that the browser has made. Returns its id, and what `after_adding` does. Raises PasskeyInvalid, Conflict."""
+    state = request.app.state
+    require_recent(signed, moment)
+    async with state.database.connection(Person(signed.user_id)) as db:
+        signed = await hold_signed(db, signed)
+        id = await passkeys.add_passkey(db, state.house, signed, body.name, body.passkey, moment)
+        return id, *await after_adding(db, state.house, signed, moment)
 
 
 async def require_password(request: Request, signed: SignedIn, password: str) -> str:

@@ -25,7 +25,7 @@ from tenants.people.credential_schemas import (
     RecoveryCodes,
     SecondFactors,
 )
-from tenants.people.factors import after_adding, after_removing, factors_of, tell_of_change
+from tenants.people.factors import after_removing, factors_of, tell_of_change
 from tenants.people.sessions import require_recent
 
 router = v1("People")
@@ -94,14 +94,12 @@ async def begin_passkey(own: Signed, request: Request) -> PasskeyOptions:
 
 
 @router.post("/me/passkeys", status_code=201, response_model=PasskeyCreated, summary="Add a passkey")
-async def add_passkey(own: Signed, request: Request, response: Response, body: PasskeyCreate) -> PasskeyCreated:
+async def add_passkey(signed: SignedApart, request: Request, response: Response, body: PasskeyCreate) -> PasskeyCreated:
     """Keep a passkey that the browser has made. With the first second factor come recovery codes, and all other sessions end."""
-    require_recent(own.signed_in, now())
-    state, moment = request.app.state, now()
-    id = await passkeys.add_passkey(own.db, state.house, own.signed_in, body.name, body.passkey, moment)
-    made, text = await after_adding(own.db, state.house, own.signed_in, moment)
+    moment = now()
+    id, made, text = await signing_in.add_passkey(request, signed, body, moment)
     if text is not None:
-        set_cookie(response, state.settings, text)
+        set_cookie(response, request.app.state.settings, text)
     response.headers["Location"] = f"/v1/me/passkeys/{encode_known('passkey', id)}"
     read = PasskeyRead(id=id, name=body.name, created_at=moment, last_used_at=None)
     return PasskeyCreated(passkey=read, recovery_codes=made)

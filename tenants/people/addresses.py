@@ -42,8 +42,8 @@ async def verify(db: Bare, house: House, user_id: UUID, id: UUID, now: datetime)
     Of a new e-mail the old one is told, and other links of the person end: they were sent to the old one.
     Raises LinkInvalid, and Conflict `email_taken` to the mailbox alone.
     """
+    row: Row = await db.fetchrow(PERSON, user_id)  # before the link, as a new password locks: both end every other link
     email = await use_link(db, user_id, id, VERIFY, now)
-    row: Row = await db.fetchrow(PERSON, user_id)
     try:
         await db.execute(VERIFIED, user_id, email, now)
     except UniqueViolationError as error:

@@ -44,7 +44,8 @@ async def factors_of(db: Bare, user_id: UUID) -> Factors:
 async def after_adding(db: Bare, house: House, signed: SignedIn, now: datetime) -> tuple[list[str] | None, str | None]:
     """Do what the first factor brings along: codes of recovery, an end to all other sessions, a new text for this one.
 
-    Returns the codes and the text; of a further factor neither. The person is told by mail of each.
+    Returns the codes and the text; of a further factor neither. The person is told by mail of each. `signed` is as it was found
+    when the person was held, before the factor was added.
     """
     codes = text = None
     if not signed.has_second_factor:

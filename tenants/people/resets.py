@@ -14,7 +14,7 @@ from tenants.people.house import House, locale_of, tell
 from tenants.people.links import LIFETIME, RESET, add_link, look_at_link, use_link, use_up, write_link
 from tenants.people.members import read_email
 from tenants.people.passwords import require_good
-from tenants.people.sessions import end_all
+from tenants.people.sessions import end_all, hold
 from tenants.people.tries import forget_passwords
 
 FIND = "select id from users where email = $1"
@@ -84,6 +84,7 @@ async def reset(db: Bare, house: House, user_id: UUID, id: UUID, hash: str, now:
 
     Mail arrives, so the e-mail counts as verified. A second factor stays. Raises LinkInvalid.
     """
+    await hold(db, user_id)
     email = await use_link(db, user_id, id, RESET, now)
     await db.execute(STORE, user_id, hash, now)
     await db.execute(VERIFIED, user_id, now)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from core.db import Bare, Row, stamp_login, stamp_person
-from core.errors import Unauthenticated
+from core.errors import Missing, Unauthenticated
 from core.ids import new_id
 from tenants.people.codes import check_app, use_code
 from tenants.people.factors import factors_of
@@ -16,7 +16,18 @@ from tenants.people.house import House, tell
 from tenants.people.members import agencies_of
 from tenants.people.passkeys import check_passkey
 from tenants.people.resets import ASK_PAGE
-from tenants.people.sessions import ACTIVE, HALF, Bound, SignedIn, begin_session, keep_only, revoke_session, was_seen_from
+from tenants.people.sessions import (
+    ACTIVE,
+    HALF,
+    Bound,
+    SignedIn,
+    begin_session,
+    enter,
+    hold_signed,
+    keep_only,
+    revoke_session,
+    was_seen_from,
+)
 from tenants.people.tries import Devices, count_password, forget_codes, forget_passwords
 
 BY_EMAIL = "select id, name, email from users where email = $1"
@@ -80,6 +91,7 @@ async def begin(db: Bare, person: Row, hash: str, better: str | None, place: Pla
     With a second factor it is half a session, which can only be completed. Raises Refused when the password was changed meanwhile.
     """
     await stamp_person(db, person["id"])
+    await enter(db, person["id"])
     if await db.fetchval(f"{PASSWORD} for share", person["id"]) != hash:
         raise Refused
     if better is not None:
@@ -105,6 +117,7 @@ async def begin_bound(db: Bare, user_id: UUID, bound: Bound, place: Place, now: 
 
     Unless the provider asks for a `second_factor` itself, who has one here is asked for it: then it is half a session.
     """
+    await enter(db, user_id)
     factors = [] if second_factor else (await factors_of(db, user_id)).names
     if not factors:
         return await begin_whole(db, user_id, place, now, bound)
@@ -114,11 +127,18 @@ async def begin_bound(db: Bare, user_id: UUID, bound: Bound, place: Place, now: 
 
 
 async def complete(db: Bare, house: House, waiting: SignedIn, factor: str, answer: Any, place: Place, now: datetime) -> Begun:
-    """Complete half a session: it ends, and another begins under another id. Raises Refused."""
+    """Complete half a session: it ends, and another begins under another id. Raises Refused.
+
+    Raises Unauthenticated when it has ended meanwhile: by a new password, say.
+    """
+    await enter(db, waiting.user_id)
     if not await is_right(db, house, waiting, factor, answer, now):
         raise Refused
     await forget_codes(db, waiting.user_id, waiting.bound_to)
-    await revoke_session(db, waiting.user_id, waiting.session_id, now)
+    try:
+        await revoke_session(db, waiting.user_id, waiting.session_id, now)
+    except Missing as error:
+        raise Unauthenticated from error
     return await begin_whole(db, waiting.user_id, place, now, waiting.bound)
 
 
@@ -133,6 +153,7 @@ async def is_right(db: Bare, house: House, waiting: SignedIn, factor: str, answe
 
 async def begin_by_passkey(db: Bare, house: House, user_id: UUID, answer: dict[str, Any], place: Place, now: datetime) -> Begun:
     """Begin the session of who answers with a passkey that has asked who uses it: that is two factors. Raises Refused."""
+    await enter(db, user_id)
     if not await check_passkey(db, house, user_id, None, answer, now):
         raise Refused
     return await begin_whole(db, user_id, place, now)
@@ -158,8 +179,9 @@ async def own_password_was_right(db: Bare, signed: SignedIn) -> None:
 async def change_password(db: Bare, house: House, signed: SignedIn, before: str, after: str, now: datetime) -> str:
     """Change the hash that was looked at to a new one, end every other session, and give this one a new text, which is returned.
 
-    Raises Refused when the password was changed meanwhile.
+    Raises Refused when the password was changed meanwhile, and Unauthenticated when the session has ended.
     """
+    await hold_signed(db, signed)
     if await db.fetchval(f"{PASSWORD} for update", signed.user_id) != before:
         raise Refused
     await db.execute(STORE, signed.user_id, after, now)

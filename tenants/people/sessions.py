@@ -4,7 +4,7 @@ Text: the person (26 characters of base32) and a secret (43 characters, 215 rand
 holder stands in the text so that the transaction can be stamped before the look-up: nothing is read across people.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -68,6 +68,12 @@ REVOKE_OTHERS = "update sessions set revoked_at = $3 where user_id = $1 and id <
 RENEW = "update sessions set hash = $3 where user_id = $1 and id = $2"
 REVOKE_ALL = "update sessions set revoked_at = $2 where user_id = $1 and revoked_at is null"
 CONFIRM = "update sessions set authenticated_at = $3 where user_id = $1 and id = $2"
+ENTER = "select from users where id = $1 for share"
+HOLD = "select from users where id = $1 for no key update"
+"""Beginning a session waits for what ends all others of the person, and that for it: neither overlooks the other."""
+STILL = f"""
+select {FACTORS} has_second_factor from sessions where user_id = $1 and id = $2 and revoked_at is null and state = 'active'
+"""
 SEEN_FROM = """
 select exists (select from sessions where user_id = $1 and address = $2 and state = 'active' and created_at > $3
   and bound_to is null) known
@@ -161,6 +167,25 @@ async def find_session(db: Bare, presented: PresentedSession, now: datetime, sta
         row["user_id"], row["id"], row["email"], row["name"], row["locale"], row["has_second_factor"],
         row["authenticated_at"], Bound(row["bound_to"], row["provider_id"]) if row["bound_to"] else None,
     )  # fmt: skip
+
+
+async def enter(db: Bare, user_id: UUID) -> None:
+    """Wait for whatever ends the person's sessions, before anything is read by which one begins. First of all locks."""
+    await db.execute(ENTER, user_id)
+
+
+async def hold(db: Bare, user_id: UUID) -> None:
+    """Let no session of the person begin until the transaction ends, and wait for those that do. First of all locks."""
+    await db.execute(HOLD, user_id)
+
+
+async def hold_signed(db: Bare, signed: SignedIn) -> SignedIn:
+    """Hold the person, and look again who is signed in. Raises Unauthenticated when the session has ended meanwhile."""
+    await hold(db, signed.user_id)
+    row = await db.fetchrow(STILL, signed.user_id, signed.session_id)
+    if row is None:
+        raise Unauthenticated
+    return replace(signed, has_second_factor=row["has_second_factor"])
 
 
 async def begin_session(

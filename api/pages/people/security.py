@@ -17,7 +17,7 @@ from core.errors import Problem
 from core.wire import encode_known
 from tenants.people import codes, passkeys
 from tenants.people.credential_schemas import CodeGiven, PasskeyCreate, Reauthentication
-from tenants.people.factors import after_adding, after_removing, factors_of, tell_of_change
+from tenants.people.factors import after_removing, factors_of, tell_of_change
 from tenants.people.schemas import PasswordChange
 from tenants.people.sessions import ReauthenticationRequired, SignedIn, require_recent
 
@@ -145,16 +145,16 @@ async def remove_app_by_form(own: Signed, request: Request) -> Response:
 
 
 @router.post("/security/passkeys")
-async def add_passkey_by_form(own: Signed, request: Request) -> Response:
+async def add_passkey_by_form(signed: SignedApart, request: Request) -> Response:
     """Keep a passkey that the browser has made."""
-    require_recent(own.signed_in, now())
-    form, house = await read_form(request), request.app.state.house
+    require_recent(signed, now())
+    form = await read_form(request)
     try:
         body = form.read(PasskeyCreate, passkey=passkey_in(form))
-        await passkeys.add_passkey(own.db, house, own.signed_in, body.name, body.passkey, now())
+        _, made, text = await signing_in.add_passkey(request, signed, body, now())
     except Problem as problem:
-        return again(request, TEMPLATE, problem, form, **await _facts(own))
-    return _after(request, own.signed_in, *await after_adding(own.db, house, own.signed_in, now()))
+        return await _again(request, signed, problem, form)
+    return _after(request, signed, made, text)
 
 
 @router.post("/security/passkeys/remove")
