@@ -53,11 +53,11 @@ async def _serve(request: Request, form: Form, *, decided: bool) -> Response:
     async with database.session() as session:
         wish = await asking.look_at(session, house.secret, house.public_url, _of_application(form), now())
     if isinstance(wish, Refusal):
-        return _refuse(request, wish)
+        return _refuse(request, wish, form)
     try:
         signed_in, hash, agencies = await person_with_agencies(request)
     except Unauthenticated:
-        return to_sign_in(request)
+        return to_sign_in(request, _of_application(form))
     able = consenting.agencies_for(wish.client, agencies)
     agency = _choose(able, form.get("agency"))
     if agency is None:
@@ -90,7 +90,7 @@ def _choose(able: list[Row], text: str) -> Row | None:
     return able[0] if len(able) == 1 else None
 
 
-def _refuse(request: Request, refusal: Refusal) -> Response:
+def _refuse(request: Request, refusal: Refusal, form: Form) -> Response:
     """Say on a page what is wrong, and lead nowhere by itself: a link to us must not become one to anybody's site.
 
     Where application and address are proven, the person can go back there, and the application is told (RFC 9700 section 4.11.2).
@@ -99,7 +99,9 @@ def _refuse(request: Request, refusal: Refusal) -> Response:
     if uri is not None:
         address = answered(uri, request.app.state.house.public_url, refusal.state, error=refusal.error)
         back = {"host": urlsplit(uri).hostname or uri, "address": address}
-    return page(request, "consent_refused.html", status=400, error=refusal.error, reason=refusal.reason, back=back)
+    return page(
+        request, "consent_refused.html", status=400, kept=_of_application(form), error=refusal.error, reason=refusal.reason, back=back,
+    )  # fmt: skip
 
 
 def _lead(request: Request, wish: Wish, **more: str) -> Response:
@@ -117,8 +119,9 @@ def _which_agency(request: Request, wish: Wish, form: Form, signed_in: SignedIn,
         for row in able
     ]
     return page(
-        request, "consent_agency.html", person=signed_in, locale=signed_in.locale, application=wish.client.name, agencies=links
-    )
+        request, "consent_agency.html", person=signed_in, locale=signed_in.locale, application=wish.client.name, agencies=links,
+        kept=_of_application(form),
+    )  # fmt: skip
 
 
 def _ask(
@@ -138,7 +141,7 @@ def _ask(
         facts["alert"] = words.plain("consent.choose")
     return page(
         request, TEMPLATE, status=422 if refused else 200, person=signed_in, locale=signed_in.locale,
-        leads_to=(wish.redirect_uri,), **facts,
+        leads_to=(wish.redirect_uri,), kept=facts["hidden"], **facts,
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The frame of people's pages: a template in the person's language, and the headers that keep it to itself."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -8,10 +9,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.routing import Match
 
 from api.pages.people.browsers import browser_name
 from api.pages.people.language import COOKIE, COOKIE_S, LANGUAGES, PARAMETER, Language, Words, asked_for, choose_language
-from api.signed_in import is_plain
+from api.signed_in import SAFE, is_plain
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -63,19 +65,20 @@ def _source(url: str) -> str:
 
 def page(
     request: Request, template: str, *, status: int = 200, leads_to: tuple[str, ...] = (), scripts: bool = False,
-    locale: str | None = None, once: bool = False, **facts: Any,
+    locale: str | None = None, once: bool = False, kept: Sequence[tuple[str, str | None]] = (), **facts: Any,
 ) -> Response:  # fmt: skip
     """Answer with a page made of `templates/<template>`, which extends `frame.html` and is given `facts`.
 
-    `locale` is the person's own, where one is known; `leads_to` and `scripts` are as `policy` has them. An address that is good
-    `once` is repeated nowhere on the page, so it cannot be had in another language.
+    `locale` is the person's own, where one is known; `leads_to` and `scripts` are as `policy` has them. What is shown `once`, or
+    has an address that is good once, cannot be had in another language. `kept` is what the address of the page says beside its
+    path, where a form was sent to it.
     """
     language = choose_language(request, locale)
     words = Words(language)
     shown = {"values": {}, "refused": {}, "alert": None, "person": None} | facts
     body = _environment().get_template(template).render(
         say=words.say, plain=words.plain, find=words.find, language=language,
-        languages=[] if once else _switches(request, language), **shown,
+        languages=[] if once else _switches(request, language, kept), **shown,
     )  # fmt: skip
     headers = {
         "Content-Security-Policy": policy(leads_to=leads_to, scripts=scripts),
@@ -98,11 +101,28 @@ def _keep_language(request: Request, response: Response) -> None:
         response.set_cookie(COOKIE, wanted.code, max_age=COOKIE_S, path="/", secure=secure, httponly=True, samesite="lax")
 
 
-def _switches(request: Request, current: Language) -> list[dict[str, Any]]:
-    """Links to this page in each language; everything else of its address stays."""
-    kept = [(name, value) for name, value in request.query_params.multi_items() if name != PARAMETER]
+def page_of(request: Request) -> str | None:
+    """Find the path of the page to which a form belongs: its own, or the next above that can be looked at, if there is one."""
+    path = request.url.path
+    while path:
+        scope = {**request.scope, "method": "GET", "path": path}
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes):
+            return path
+        path = path.rpartition("/")[0]
+    return None
+
+
+def _switches(request: Request, current: Language, kept: Sequence[tuple[str, str | None]]) -> list[dict[str, Any]]:
+    """Links to this page in each language, and everything else of its address; of what a form has brought, to the form's page."""
+    path: str | None = ""
+    if request.method in SAFE:
+        kept = [(name, value) for name, value in request.query_params.multi_items() if name != PARAMETER]
+    else:
+        path, kept = page_of(request), [pair for pair in kept if pair[1]]
+    if path is None:
+        return []
     return [
-        {"language": one, "current": one is current, "address": f"?{urlencode([*kept, (PARAMETER, one.code)])}"}
+        {"language": one, "current": one is current, "address": f"{path}?{urlencode([*kept, (PARAMETER, one.code)])}"}
         for one in LANGUAGES.values()
     ]
 
@@ -124,15 +144,18 @@ def go(path: str) -> Response:
     return RedirectResponse(path, status_code=303, headers={"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
 
 
-def to_sign_in(request: Request) -> Response:
-    """Lead who is not signed in to the page for it, and back afterwards; a form that was sent is filled in anew."""
-    path = request.url.path
-    if request.method == "GET" and request.url.query:
-        query = [pair for pair in parse_qsl(request.url.query) if pair[0] != PARAMETER]
-        path += f"?{urlencode(query)}" if query else ""
+def to_sign_in(request: Request, kept: Sequence[tuple[str, str]] = ()) -> Response:
+    """Lead who is not signed in to the page for it, and back afterwards; a form that was sent is filled in anew.
+
+    `kept` is as `page` has it.
+    """
+    safe = request.method in SAFE
+    path = request.url.path if safe else page_of(request) or HOME
+    query = [pair for pair in (parse_qsl(request.url.query) if safe else kept) if pair[0] != PARAMETER]
+    path += f"?{urlencode(query)}" if query else ""
     return go(f"/sign-in?{urlencode({'next': path})}" if path != HOME else "/sign-in")
 
 
 def leave(request: Request, url: str, name: str) -> Response:
     """Lead to another site by a page, which no policy of the page before stands in the way of. `name` is who is there."""
-    return page(request, "leave.html", url=url, name=name)
+    return page(request, "leave.html", once=True, url=url, name=name)

@@ -47,7 +47,7 @@ async def accept_by_form(token: str, own: Signed, request: Request) -> Response:
         return again(request, TEMPLATE, problem, Form(()), locale=person.locale, **facts)
     needs_factor = row["second_factor_required"] and not person.has_second_factor
     return page(
-        request, DONE, locale=person.locale, person=person, agency_name=row["agency_name"], needs_factor=needs_factor
+        request, DONE, once=True, locale=person.locale, person=person, agency_name=row["agency_name"], needs_factor=needs_factor
     )  # fmt: skip
 
 
@@ -63,6 +63,6 @@ async def join_by_form(token: str, request: Request) -> Response:
         raise
     except Problem as problem:
         return again(request, TEMPLATE, problem, form, **facts)
-    response = page(request, DONE, agency_name=facts["agency_name"], needs_factor=facts["second_factor_required"])
+    response = page(request, DONE, once=True, agency_name=facts["agency_name"], needs_factor=facts["second_factor_required"])
     give_session(request, response, begun)
     return response

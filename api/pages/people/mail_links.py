@@ -34,7 +34,7 @@ async def forgot_password_by_form(request: Request) -> Response:
         await signing_in.ask_for_reset(request, form.read(ResetAsked).email)
     except Problem as problem:
         return again(request, ASK, problem, form, done=False)
-    return page(request, ASK, done=True)
+    return page(request, ASK, once=True, done=True)
 
 
 @router.get("/reset-password")
@@ -51,8 +51,8 @@ async def reset_password_by_form(request: Request) -> Response:
         body = form.read(ResetDone)
         await signing_in.reset_password(request, body.token.get_secret_value(), body.new_password.get_secret_value())
     except Problem as problem:
-        return again(request, RESET, problem, form, token=form.get("token"), done=False)
-    return page(request, RESET, token="", done=True)
+        return again(request, RESET, problem, form, kept=[("token", form.get("token"))], token=form.get("token"), done=False)
+    return page(request, RESET, once=True, token="", done=True)
 
 
 @router.get("/verify-email")
@@ -70,5 +70,5 @@ async def verify_email_by_form(request: Request) -> Response:
         async with state.database.connection(Person(user_id)) as db:
             email = await addresses.verify(db, state.house, user_id, id, now())
     except Problem as problem:
-        return again(request, VERIFIED, problem, form, token=form.get("token"), email=None)
-    return page(request, VERIFIED, token="", email=email)
+        return again(request, VERIFIED, problem, form, kept=[("token", form.get("token"))], token=form.get("token"), email=None)
+    return page(request, VERIFIED, once=True, token="", email=email)

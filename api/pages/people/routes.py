@@ -47,7 +47,11 @@ def people() -> APIRouter:
 
 
 def error_page(request: Request, problem: Problem, *, once: bool = False) -> Response:
-    """Tell a person what went wrong, in words of the catalogue for its code. `once` is as `page` has it."""
+    """Tell a person what went wrong, in words of the catalogue for its code. `once` is as `page` has it.
+
+    What was refused to a form stands at no address, so it is not had in another language either.
+    """
+    once = once or request.method not in SAFE
     words = Words(choose_language(request))
     code = problem.code if words.find(f"errors.{problem.code}") else "other"
     response = page(

@@ -57,7 +57,8 @@ async def second_factor_by_form(request: Request, waiting: Waiting) -> Response:
     except Problem as problem:
         ways = await _ways(request, waiting)
         return again(
-            request, TEMPLATE, problem, form, locale=waiting.locale, scripts="passkey" in ways, ways=ways, next=onward
+            request, TEMPLATE, problem, form, locale=waiting.locale, scripts="passkey" in ways, ways=ways, next=onward,
+            kept=[("next", onward)],
         )  # fmt: skip
     response = go(onward or (HOME if begun.bound is None else DONE))
     signing_in.give_session(request, response, begun)
@@ -78,7 +79,7 @@ async def passkey_by_form(request: Request) -> Response:
     try:
         begun = await signing_in.by_passkey(request, PasskeyGiven(passkey=passkey_in(form)).passkey)
     except Problem as problem:
-        return again(request, ALONE, problem, form, scripts=True, next=onward)
+        return again(request, ALONE, problem, form, scripts=True, next=onward, kept=[("next", onward)])
     response = go(onward or HOME)
     signing_in.give_session(request, response, begun)
     return response

@@ -129,7 +129,7 @@ async def confirm_app_by_form(signed: SignedApart, request: Request) -> Response
 
 def _after(request: Request, signed: SignedIn, made: list[str] | None, text: str | None) -> Response:
     """Show new recovery codes, if there are any, and keep the browser signed in."""
-    response = go(HOME) if made is None else page(request, CODES, person=signed, locale=signed.locale, codes=made)
+    response = go(HOME) if made is None else page(request, CODES, once=True, person=signed, locale=signed.locale, codes=made)
     if text is not None:
         set_cookie(response, request.app.state.settings, text)
     return response

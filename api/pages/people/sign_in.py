@@ -31,7 +31,7 @@ async def sign_in_by_form(request: Request) -> Response:
     try:
         begun = await signing_in.by_password(request, form.read(SignIn))
     except Problem as problem:
-        return again(request, TEMPLATE, problem, form, next=onward)
+        return again(request, TEMPLATE, problem, form, next=onward, kept=[("next", onward)])
     further = f"/second-factor?{urlencode({'next': onward})}" if onward else "/second-factor"
     response = go(further if begun.factors else onward or HOME)
     signing_in.give_session(request, response, begun)
