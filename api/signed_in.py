@@ -7,7 +7,7 @@ give no `__Host-` cookie, it is `sid` without Secure; production has no such way
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -99,10 +99,10 @@ def place_of(request: Request) -> Place:
     return Place(address, request.headers.get("user-agent", ""), device)
 
 
-def remember_device(request: Request, response: Response, user_id: UUID) -> None:
-    """Let the browser show for a year that this person has signed in with it. It opens nothing (tenants/people/tries.py)."""
+def remember_device(request: Request, response: Response, user_id: UUID, since: datetime | None) -> None:
+    """Let the browser show that this person has signed in with it. It opens nothing (tenants/people/tries.py)."""
     state = request.app.state
-    give_cookie(response, state.settings, DEVICE, Devices(state.house.secret).write(user_id), DEVICE_FOR)
+    give_cookie(response, state.settings, DEVICE, Devices(state.house.secret).write(user_id, since), DEVICE_FOR)
 
 
 def _origin(url: str) -> str:

@@ -77,7 +77,7 @@ def give_session(request: Request, response: Response, begun: Begun) -> None:
     """Give the browser its session; one that is through is remembered."""
     set_cookie(response, request.app.state.settings, begun.text)
     if not begun.factors and begun.bound is None:
-        remember_device(request, response, begun.person["id"])
+        remember_device(request, response, begun.person["id"], begun.person["changed_at"])
 
 
 async def show_again(request: Request, signed: SignedIn, body: Reauthentication) -> None:
@@ -153,14 +153,17 @@ async def require_password(request: Request, signed: SignedIn, password: str) ->
     return hash
 
 
-async def change_password(request: Request, signed: SignedIn, current: str, new: str) -> str:
-    """Change the password of who is signed in. Returns the new text of its session. Raises Refused, InvalidInput."""
+async def change_password(request: Request, response: Response, signed: SignedIn, current: str, new: str) -> None:
+    """Change the password of who is signed in, and give its browser a new text. Raises Refused, InvalidInput."""
     state = request.app.state
     before = await require_password(request, signed, current)
     require_good("/new_password", new, names=(signed.name, *signed.email.split("@")))
     after = await state.passwords.hash(new)
     async with state.database.connection(Person(signed.user_id)) as db:
-        return await service.change_password(db, state.house, signed, before, after, now())
+        moment = now()
+        text = await service.change_password(db, state.house, signed, before, after, moment)
+    set_cookie(response, state.settings, text)
+    remember_device(request, response, signed.user_id, moment)
 
 
 async def ask_for_reset(request: Request, email: str) -> None:

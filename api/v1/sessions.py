@@ -104,7 +104,6 @@ async def revoke_session(own: Signed, session_id: Annotated[SessionId, Path()]) 
 async def change_password(signed: SignedApart, request: Request, body: PasswordChange) -> Response:
     """Change the password. Every other session of this person ends with it, and this one goes on under a new cookie."""
     current, new = body.current_password.get_secret_value(), body.new_password.get_secret_value()
-    text = await signing_in.change_password(request, signed, current, new)
     response = Response(status_code=204)
-    set_cookie(response, request.app.state.settings, text)
+    await signing_in.change_password(request, response, signed, current, new)
     return response

@@ -31,8 +31,11 @@ from tenants.people.sessions import (
 from tenants.people.tries import Devices, count_password, forget_codes, forget_passwords
 
 BY_EMAIL = "select id, name, email from users where email = $1"
-BY_ID = "select id, name, email from users where id = $1"
+BY_ID = """
+select u.id, u.name, u.email, p.changed_at from users u left join passwords p on p.user_id = u.id where u.id = $1
+"""
 PASSWORD = "select hash from passwords where user_id = $1"
+TO_TRY = "select hash, changed_at from passwords where user_id = $1"
 STORE = "update passwords set hash = $2, changed_at = $3 where user_id = $1"
 STORE_BETTER = "update passwords set hash = $2 where user_id = $1 and hash = $3"
 
@@ -80,8 +83,9 @@ async def try_password(db: Bare, devices: Devices, email: str, place: Place, now
     person = await db.fetchrow(BY_EMAIL, email)
     id = new_id() if person is None else person["id"]
     await stamp_person(db, id)
-    hash = await db.fetchval(PASSWORD, id)
-    known = await was_seen_from(db, id, place.address, now) or devices.fits(place.device, id)
+    row = await db.fetchrow(TO_TRY, id)
+    hash, since = (None, None) if row is None else row
+    known = await was_seen_from(db, id, place.address, since, now) or devices.fits(place.device, id, since)
     return Tried(person, hash, await count_password(db, email, known=known, now=now))
 
 

@@ -75,7 +75,7 @@ STILL = f"""
 select {FACTORS} has_second_factor from sessions where user_id = $1 and id = $2 and revoked_at is null and state = 'active'
 """
 SEEN_FROM = """
-select exists (select from sessions where user_id = $1 and address = $2 and state = 'active' and created_at > $3
+select exists (select from sessions where user_id = $1 and address = $2 and state = 'active' and created_at >= $3
   and bound_to is null) known
 """
 
@@ -235,9 +235,13 @@ async def end_all(db: Bare, user_id: UUID, now: datetime) -> None:
     await db.execute(REVOKE_ALL, user_id, now)
 
 
-async def was_seen_from(db: Bare, user_id: UUID, address: str | None, now: datetime) -> bool:
-    """Say whether the person has signed in from this address while its sessions are remembered."""
-    return address is not None and bool(await db.fetchval(SEEN_FROM, user_id, address, now - KEPT))
+async def was_seen_from(db: Bare, user_id: UUID, address: str | None, since: datetime | None, now: datetime) -> bool:
+    """Say whether the person has signed in from this address while its sessions are remembered, and with its password of now.
+
+    `since` is when there was a new one: whoever knew the last one has been here too.
+    """
+    after = max(now - KEPT, since or now - KEPT)
+    return address is not None and bool(await db.fetchval(SEEN_FROM, user_id, address, after))
 
 
 def require_recent(signed: SignedIn, now: datetime) -> None:

@@ -101,21 +101,24 @@ async def forget_codes(db: Bare, user_id: UUID, bound_to: UUID | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Devices:
-    """What a browser keeps for a year once a person has signed in with it. It opens nothing."""
+    """What a browser keeps for a year once a person has signed in with it, or until there is a new password. It opens nothing.
+
+    Whoever knew the last password has such a browser too: the moment of the change (`since`) is part of what is signed.
+    """
 
     secret: str
 
-    def write(self, user_id: UUID) -> str:
+    def write(self, user_id: UUID, since: datetime | None) -> str:
         """Make the text of a browser's cookie."""
         text = suffix(user_id) + secrets.token_hex(8)
-        return text + self._mac(text)
+        return text + self._mac(text, since)
 
-    def fits(self, text: str, user_id: UUID) -> bool:
+    def fits(self, text: str, user_id: UUID, since: datetime | None) -> bool:
         """Say whether a cookie is one that this person got."""
         begin, mac = text[: SUFFIX_LENGTH + 16], text[SUFFIX_LENGTH + 16 :]
-        if not text.isascii() or not same(mac.encode(), self._mac(begin).encode()):
+        if not text.isascii() or not same(mac.encode(), self._mac(begin, since).encode()):
             return False
         return decode_suffix(begin[:SUFFIX_LENGTH]) == user_id
 
-    def _mac(self, text: str) -> str:
-        return sign(self.secret, "device", text.encode()).hex()
+    def _mac(self, text: str, since: datetime | None) -> str:
+        return sign(self.secret, "device", f"{text} {since and since.timestamp()}".encode()).hex()

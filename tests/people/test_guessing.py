@@ -104,6 +104,38 @@ async def test_the_owner_has_other_ways_in(app: FastAPI, ada: str, settings: Set
             assert (await sign_in(fresh, ada, body["new_password"])).status_code == 201
 
 
+@pytest.mark.parametrize("way", ["mail", "change"])
+async def test_a_new_password_makes_strangers_of_who_knew_the_last_one(
+    app: FastAPI, ada: str, settings: Settings, context: Context, way: str
+) -> None:
+    new = "seven loud lanterns on the hill"
+    async with browser(app, CAFE) as thief, browser(app, OWNER) as owner:
+        assert [(await sign_in(one, ada)).status_code for one in (thief, owner)] == [201, 201]
+        device = thief.cookies["device"]
+        if way == "mail":
+            await owner.post("/v1/password-resets", json={"email": ada})
+            await deliver_mail(context)
+            token = next(one.token for one in read_mail(settings) if one.subject == "A new password for Octavo")
+            body = {"token": token, "new_password": new}
+            assert (await owner.post("/v1/password-resets/confirm", json=body)).status_code == 204
+        else:
+            body = {"current_password": PASSWORD, "new_password": new}
+            assert (await owner.put("/v1/me/password", json=body)).status_code == 204
+        # Neither the browser nor the address of the thief counts as known any more
+        async with browser(app, "9.9.9.9") as robber:
+            robber.cookies.set("device", device)
+            assert (await sign_in(robber, ada)).status_code == 401
+        assert (await guess(app, ada, 0, CAFE)).status_code == 401
+        assert await tries(settings) == [(2, 0)]
+        if way == "mail":
+            assert (await sign_in(owner, ada, new)).status_code == 201
+        # But the browser in which the owner has changed it, or signed in since, does
+        async with browser(app, "9.9.8.8") as elsewhere:
+            elsewhere.cookies.set("device", owner.cookies["device"])
+            await sign_in(elsewhere, ada)
+        assert (await tries(settings))[0][1] == 1
+
+
 async def test_an_email_that_nobody_has_is_answered_in_the_same_way(
     app: FastAPI, ada: str, settings: Settings, context: Context
 ) -> None:  # fmt: skip

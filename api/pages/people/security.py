@@ -77,15 +77,13 @@ async def confirm_by_form(signed: SignedApart, request: Request) -> Response:
 @router.post("/security/password")
 async def change_password_by_form(signed: SignedApart, request: Request) -> Response:
     """Change the password."""
-    form = await read_form(request)
+    form, response = await read_form(request), go(HOME)
     try:
         body = form.read(PasswordChange)
         current, new = body.current_password.get_secret_value(), body.new_password.get_secret_value()
-        text = await signing_in.change_password(request, signed, current, new)
+        await signing_in.change_password(request, response, signed, current, new)
     except Problem as problem:
         return await _again(request, signed, problem, form)
-    response = go(HOME)
-    set_cookie(response, request.app.state.settings, text)
     return response
 
 
