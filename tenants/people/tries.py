@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from core.crypto import same, sign
-from core.db import Bare
+from core.db import Bare, take_turn
 from core.errors import TooManyRequests
 from core.ids import SUFFIX_LENGTH, decode_suffix, suffix
 
@@ -38,7 +38,7 @@ returning by_strangers
 FORGET_PASSWORDS = "delete from password_tries where account = $1"
 NOT_BOUND = UUID(int=0)
 """Under which the codes count of sessions that no provider began."""
-CODES = "select failures, last_at from factor_tries where user_id = $1 and bound_to = $2 for update"
+CODES = "select failures, last_at from factor_tries where user_id = $1 and bound_to = $2"
 COUNT_CODE = """
 insert into factor_tries as t (user_id, bound_to, failures, last_at) values ($1, $2, 1, $3)
 on conflict (user_id, bound_to) do update set failures = t.failures + 1, last_at = excluded.last_at
@@ -78,6 +78,7 @@ async def count_code(db: Bare, user_id: UUID, bound_to: UUID | None, now: dateti
     Whom a provider of an agency named (`bound_to`) has shown no password here: such codes count apart, for each agency, so that
     no agency shuts anybody out of another one.
     """
+    await take_turn(db, "codes", user_id)  # the first of a burst find no row that they could lock
     row = await db.fetchrow(CODES, user_id, bound_to or NOT_BOUND)
     failures: int = 0 if row is None else row["failures"]
     if failures >= CODES_MAX:
