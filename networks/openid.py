@@ -93,6 +93,8 @@ async def who_came(
     subject, email = claims["sub"], claims.get("email")
     if not isinstance(email, str) or not email.isprintable():
         raise Unauthorized("The provider names no e-mail.")
+    if not email.isascii():  # lower() makes the k of another address of the Kelvin sign, and providers differ in what they fold
+        raise Unauthorized("The provider names an e-mail with letters beyond ASCII, which are not compared.")
     return Claims(subject, email.strip().lower(), claims.get("email_verified") is True)
 
 

@@ -116,6 +116,17 @@ async def test_who_is_not_surely_a_member_does_not_come_in(
     assert (await door.get("/v1/me")).status_code == 401
 
 
+async def test_letters_that_only_fold_to_those_of_a_member_are_not_its_own(
+    door: httpx2.AsyncClient, ada: Someone, cast: Cast, agency: TestAgency, provider: Provider, owner: asyncpg.Connection
+) -> None:  # fmt: skip
+    await cast.add("mike", "member")
+    id = await set_provider(ada.client, provider.issuer)
+    for email in ("mi\N{KELVIN SIGN}e@first.example", "mike@f\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}rst.example"):
+        assert is_refused(await come(door, agency, provider, id, email))
+    assert await owner.fetchval("select count(*) from identities") == 0
+    assert (await come(door, agency, provider, id, "MIKE@First.example")).status_code == 303
+
+
 @pytest.mark.parametrize("how", ["none", "HS256", "forged"])
 async def test_a_word_that_the_provider_has_not_signed_is_no_word(
     door: httpx2.AsyncClient, ada: Someone, ben: Someone, agency: TestAgency, provider: Provider, how: str
