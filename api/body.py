@@ -18,6 +18,7 @@ from core.errors import Fault, InvalidInput, Malformed, Problem, UnsupportedMedi
 
 if TYPE_CHECKING:
     import asyncpg
+    from fastapi.security import SecurityScopes
     from sqlmodel.ext.asyncio.session import AsyncSession
 
     from tenants.agencies.keys import PresentedKey
@@ -132,6 +133,8 @@ class StrictRequest(Request):
     key: "PresentedKey | PresentedToken | PresentedMember | None" = None
     opened_session: "AsyncSession | None" = None
     opened_bare: "asyncpg.Connection | None" = None
+    asked: "SecurityScopes | None" = None
+    """What a route asks for that authenticates apart, for the transaction that writes to ask it again."""
     looked: "asyncpg.Record | None" = None
     """What was found when the Idempotency-Key was locked together with the look-up of the API key."""
     ends: AsyncExitStack

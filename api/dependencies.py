@@ -6,12 +6,14 @@ Three ways to a transaction, each stamped with that agency before anything is re
 
     DB + can(...)            a SQLModel session for the whole request: the usual case
     Bare + can_bare(...)     an asyncpg connection for the whole request: posts and publications, whose statements are bare
-    can_apart(...)           authenticates in a short transaction of its own: for routes that wait for a network or an upload
+    can_apart(...)           authenticates in a short transaction of its own: for routes that wait for a network or an upload,
+                             and again in the one that writes (`Apart.begin`)
 
 A dependency asks for others by calling them: what it needs stands in the request once it is there. FastAPI would walk the
 whole tree of declared ones anew at each mention (sixteen walks for a post, a tenth of its time).
 """
 
+from functools import partial
 from typing import Annotated, Any
 
 import asyncpg
@@ -30,7 +32,7 @@ from core.db import Database, Tenant, raw, restamp
 from core.errors import PermissionDenied, Unauthenticated
 from tenants.agencies.keys import PresentedKey, authenticate, authenticate_and_lock, read_key
 from tenants.applications.tokens import ACCESS, EMBED, PresentedToken, admit_token, read_token
-from tenants.people.members import PresentedMember, admit_member, require_own_word
+from tenants.people.members import PresentedMember, admit_member, find_again, require_own_word
 from tenants.people.sessions import require_recent
 from tenants.permissions import Actor, Permission
 
@@ -166,9 +168,31 @@ class _OnBare(ApiKey):
 
 class _Apart(ApiKey):
     async def __call__(self, scopes: SecurityScopes, request: StrictRequest) -> Actor:
+        request.asked = scopes
         tenant = Tenant((await presented_key(request)).agency_id)
         async with request.app.state.database.connection(tenant) as db:
             return await _admit(request, db, scopes)
+
+
+async def _admit_again(request: StrictRequest, db: asyncpg.Connection) -> Actor:
+    """Ask anew, in the transaction that writes, who calls: whoever has been removed meanwhile writes nothing.
+
+    Raises what a new request would meet.
+    """
+    assert request.asked is not None
+    key = await presented_key(request)
+    await restamp(db, Tenant(key.agency_id))
+    if isinstance(key, PresentedMember):
+        try:
+            request.key = await find_again(db, key, now())
+        except Unauthenticated:
+            request.app.state.rate_limits.refuse(request.scope, key)
+            raise
+    actor = await _admit(request, db, request.asked)
+    workspace_id = signed_in.named("workspace", request.path_params.get("workspace_id"))
+    if workspace_id is not None:
+        actor.see(workspace_id)
+    return actor
 
 
 _on_session, _on_bare, _apart = _OnSession(), _OnBare(), _Apart()
@@ -208,7 +232,7 @@ async def _begun(request: StrictRequest, db: asyncpg.Connection) -> Idempotency:
 
 
 async def _idempotency_apart(request: StrictRequest, _: _DeclaredKey = None) -> Apart:
-    return Apart(request, (await presented_key(request)).agency_id)
+    return Apart(request, (await presented_key(request)).agency_id, partial(_admit_again, request))
 
 
 Idem = Annotated[Idempotency, Depends(_idempotency)]

@@ -10,7 +10,7 @@ that a caller is authenticated and permitted before an answer is replayed.
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.audited import action_of, origin_of
 from api.body import WITHOUT_BODY
-from core.db import Row, raw
+from core.db import Row, raw, undo
 from core.errors import Conflict, Malformed, Problem, Unprocessable
 from tenants.audit.entries import Entry, insertion, record, values, wake
 from tenants.idempotency.records import LIVING, LOCKED, LOOKED, UNLESS_KEPT, Record, check_written
@@ -286,18 +286,30 @@ class Idempotency:
 
 
 class Apart:
-    """The same for a route whose transactions are its own."""
+    """The same for a route whose transactions are its own. `admit` asks in one of them who calls."""
 
-    def __init__(self, request: Request, agency_id: UUID) -> None:
+    def __init__(self, request: Request, agency_id: UUID, admit: Callable[[asyncpg.Connection], Awaitable[Actor]]) -> None:
         self.request = request
         self.agency_id = agency_id
+        self._admit = admit
         self.key = read_header(request)
         self._begun: Idempotency | None = None
 
-    async def begin(self, session: AsyncSession, extra: bytes = b"") -> None:
-        """Begin inside `session`, the transaction of the effect."""
+    async def look(self, session: AsyncSession) -> None:
+        """Look for an answer that was given before, and end `session`: the record belongs into the transaction of the effect."""
+        await Idempotency(self.request, self.agency_id, raw(session)).begin()
+        await undo(session)
+
+    async def begin(self, session: AsyncSession, extra: bytes = b"") -> Actor:
+        """Begin inside `session`, the transaction of the effect. Returns the caller as it is by now.
+
+        It was authenticated before the upload came in or the network answered, minutes ago perhaps. Raises what authenticating
+        raises.
+        """
+        actor = await self._admit(raw(session))
         self._begun = Idempotency(self.request, self.agency_id, raw(session))
         await self._begun.begin(extra)
+        return actor
 
     async def respond_in(
         self, session: AsyncSession, model: BaseModel | None, entry: Entry | None, *, status: int = 200,

@@ -125,7 +125,7 @@ async def import_posts(
     written = False
     try:
         async with state.database.session(actor.tenant) as session:
-            await idem.begin(session, hashlib.sha256(data).digest())
+            actor = await idem.begin(session, hashlib.sha256(data).digest())
             written = True  # from here on a failure may be a commit whose answer was lost, so the bytes must stay
             about = {"dry_run": query.dry_run}
             await operations.accept(raw(session), actor, workspace_id, id, importing.KIND, about, key, now())

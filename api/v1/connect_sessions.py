@@ -12,7 +12,7 @@ from api.dependencies import DB, Idem, IdemApart, can, can_apart
 from api.idempotency import Apart
 from api.routing import v1
 from core.clock import now
-from core.db import raw, undo
+from core.db import raw
 from core.ids import encode
 from core.wire import PREFIXES, AccountId, ConnectSessionId, WorkspaceId
 from tenants.accounts import connecting, effects, sessions
@@ -37,7 +37,7 @@ async def _carry_out(request: Request, actor: Actor, idem: Apart, plan: Plan) ->
     state = request.app.state
     reached, secret = await connecting.reach(plan, state.settings.public_url)
     async with state.database.session(actor.tenant) as session:
-        await idem.begin(session)
+        actor = await idem.begin(session)
         moment = now()
         settled = await connecting.settle(session, state.ring, plan, reached, moment, state=secret)
         told = [one.effect for one in settled.attached]
@@ -81,9 +81,7 @@ async def create_connect_session(
     state = request.app.state
     async with state.database.session(actor.tenant) as session:
         plan = await connecting.plan(session, actor, state.networks, workspace_id, body, development=_development(request))
-        await idem.begin(session)
-        # Only a look for an answer that was given before: the record belongs into the transaction of the effect.
-        await undo(session)
+        await idem.look(session)
     return await _carry_out(request, actor, idem, plan)
 
 
@@ -127,8 +125,7 @@ async def complete_connect_session(
     state = request.app.state
     async with state.database.session(actor.tenant) as session:
         # The look first: a session that was completed by this very request does not wait any more.
-        await idem.begin(session)
-        await undo(session)
+        await idem.look(session)
     async with state.database.session(actor.tenant) as session:
         place = (workspace_id, connect_session_id)
         plan = await connecting.plan_completion(session, actor, state.networks, state.ring, place, body, now())
@@ -154,6 +151,5 @@ async def reconnect_account(
         plan = await connecting.plan_reconnect(
             session, actor, state.networks, (workspace_id, account_id), body, development=_development(request)
         )
-        await idem.begin(session)
-        await undo(session)
+        await idem.look(session)
     return await _carry_out(request, actor, idem, plan)

@@ -87,7 +87,7 @@ async def upload_media(
             service.store_picture(state.store, actor, workspace_id, file, declared) as stored,
             state.database.session(actor.tenant) as session,
         ):
-            await idem.begin(session, digest)
+            actor = await idem.begin(session, digest)
             read = await service.create_asset(session, actor, workspace_id, stored, filename=filename, alt_text=alt_text, now=now())
             location = read.url.removesuffix("/content")
             entry = Entry("asset", read.id, workspace_id, after=pick("asset", read))
@@ -206,7 +206,7 @@ async def delete_media(
     """Delete a file and its bytes, unless a post that is not archived carries it. `If-Match` is honoured."""
     state = request.app.state
     async with state.database.session(actor.tenant) as session:
-        await idem.begin(session)
+        actor = await idem.begin(session)
         asset = await service.lock_asset(session, actor, workspace_id, asset_id)
         check_version(expected, asset.version)
         entry = Entry("asset", asset_id, workspace_id, before=pick("asset", asset))

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from core.ids import new_id
 from tenants.people.held import ROOMS, role_name, roles_of
 from tenants.people.passwords import Passwords, require_good
 from tenants.people.schemas import EMAIL_LENGTH_MAX, MemberRead, RoomRole
-from tenants.people.sessions import Bound, SessionBound, SignedIn
+from tenants.people.sessions import Bound, PresentedSession, SessionBound, SignedIn, find_session
 from tenants.permissions import Actor, AgencyRole, CustomRole, Permission, WorkspaceRole, actor_of_member, granted
 
 EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
@@ -119,6 +119,18 @@ async def admit_member(
         session_id=presented.signed_in.session_id,
     )
     return actor_of_member(base, role, rooms, permission, workspace_id)
+
+
+async def find_again(db: Bare, presented: PresentedMember, now: datetime) -> PresentedMember:
+    """Look the session of a member up once more, from a transaction of the agency. Raises Unauthenticated.
+
+    The person's stamp is gone afterwards.
+    """
+    user_id = presented.signed_in.user_id
+    await stamp_person(db, user_id)
+    found = await find_session(db, PresentedSession(user_id, presented.hash), now)
+    await stamp_person(db, None)
+    return replace(presented, signed_in=found)
 
 
 async def vouched(

@@ -75,6 +75,9 @@ class Scripted:
     send_refresh: bool = True
     issuer: str | None = "https://scripted.test"
     delay_s: float = 0.0
+    asked: int = 0
+    answers: asyncio.Event | None = None
+    """Until this is set, who connects waits."""
 
     @property
     def as_network(self) -> Network:
@@ -96,6 +99,9 @@ class Scripted:
 
     async def connect(self, credentials: Mapping[str, str]) -> Connected:
         """Try a login."""
+        self.asked += 1
+        if self.answers is not None:
+            await self.answers.wait()
         if credentials["password"] == "down":
             raise Unavailable("The network is away.")
         if credentials["password"] != "right":

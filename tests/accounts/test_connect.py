@@ -1,5 +1,6 @@
 """Connecting with credentials, reconnecting, and the life of an account, over HTTP."""
 
+import asyncio
 import re
 from uuid import uuid4
 
@@ -284,6 +285,26 @@ async def test_allowed_actions_are_those_of_this_caller(caller: Caller, database
     account = await caller.account()
     await narrowed(database, caller.agency, worker.owner, without=Permission.ACCOUNT_MANAGE, elsewhere=False)
     assert (await caller.call("GET", f"accounts/{account['id']}")).json()["allowed_actions"] == ["reconnect"]
+
+
+async def test_a_key_that_ends_while_the_network_is_asked_connects_nothing(
+    caller: Caller, stranger: Caller, scripted: Scripted, worker: Worker
+) -> None:
+    foreign = (await stranger.call("POST", "connect-sessions", {"network": "scripted"})).json()
+    waiting = (await caller.call("POST", "connect-sessions", {"network": "scripted"})).json()
+    scripted.answers = asyncio.Event()
+    calls = [
+        caller.call("POST", "connect-sessions", {"network": "scripted", "credentials": GOOD}),
+        caller.call("POST", f"connect-sessions/{waiting['id']}/complete", {"credentials": GOOD}),
+        stranger.call("POST", f"connect-sessions/{foreign['id']}/complete", {"credentials": GOOD}),
+    ]
+    tasks = [asyncio.create_task(call) for call in calls]
+    while scripted.asked < len(tasks):
+        await asyncio.sleep(0.01)
+    await worker.owner.execute("update api_keys set revoked_at = now() where agency_id = $1", caller.agency.actor.agency_id)
+    scripted.answers.set()
+    assert [(await task).status_code for task in tasks] == [401, 401, 200]
+    assert await worker.owner.fetchval("select count(*) from accounts") == 0
 
 
 async def test_networks_are_data(caller: Caller, connectors: dict[str, Network]) -> None:
