@@ -123,6 +123,7 @@ async def _workspace(context: Context, duty: Claimed) -> None:
         if not await closing.is_erasable(db, agency_id, workspace_id):
             await duties.finish(db, KIND, [(workspace_id, duty.fence)])
             return
+        await erasing.unplay(db, agency_id, workspace_id)
     tables = [one for one in erasing.tables(column="workspace_id") if one not in erasing.KEPT_OF_A_WORKSPACE]
     duty = await _sweep(context, duty, tables, workspace_id)
     await context.store.sweep(erasing.prefix(agency_id, workspace_id))

@@ -53,13 +53,15 @@ FORGET = "delete from users where id = $1"
 ELSEWHERE = "select 1 from members where user_id = $1 limit 1"
 AGENCY = "delete from agencies where id = $1"
 DUTIES = "delete from duties where agency_id = $1"
-PLAYED = """
-select external_id id from publications where agency_id = $1 and network = 'sandbox' and external_id is not null
-union select control_external_id from accounts where agency_id = $1 and network = 'sandbox' and control_external_id is not null
-union select t ->> 'newest_external_id' from connect_sessions c, jsonb_array_elements(c.targets) t
-  where c.agency_id = $1 and c.network = 'sandbox'
+OURS = "t.agency_id = $1 and ($2::uuid is null or t.workspace_id = $2) and t.network = 'sandbox'"
+PLAYED = f"""
+select t.external_id id from publications t where {OURS} and t.external_id is not null
+union select t.control_external_id from accounts t where {OURS} and t.control_external_id is not null
+union select one ->> 'newest_external_id' from connect_sessions t, jsonb_array_elements(t.targets) one where {OURS}
 """
-PROFILES = "select distinct profile_id from sandbox_posts where id = any($1::uuid[])"
+MARKERS = f"select t.id::text marker from publications t where {OURS}"
+"""What the sandbox knows their posts by: one whose call was cut has no id of its own here."""
+PROFILES = "select distinct profile_id from sandbox_posts where id = any($1::uuid[]) or marker = any($2::text[])"
 UNPLAY = (
     "delete from sandbox_posts where profile_id = any($1::uuid[])",
     "delete from sandbox_profiles where id = any($1::uuid[])",
@@ -86,15 +88,17 @@ async def close_door(db: Bare, agency_id: UUID) -> bool:
     if row["closed_at"] is not None:
         return True
     await db.execute(HEAD, agency_id)
-    await _unplay(db, agency_id)
+    await unplay(db, agency_id)
     for statement in CLOSE:
         await db.execute(statement, agency_id)
     return False
 
 
-async def _unplay(db: Bare, agency_id: UUID) -> None:
-    ids = [id for row in await db.fetch(PLAYED, agency_id) if row["id"] and (id := _uuid(row["id"]))]
-    profiles = [row["profile_id"] for row in await db.fetch(PROFILES, ids)]
+async def unplay(db: Bare, agency_id: UUID, workspace_id: UUID | None = None) -> None:
+    """Delete what the sandbox shows of an agency, or of a workspace: by the rows that are deleted next, so it comes first."""
+    ids = [id for row in await db.fetch(PLAYED, agency_id, workspace_id) if row["id"] and (id := _uuid(row["id"]))]
+    markers = [row["marker"] for row in await db.fetch(MARKERS, agency_id, workspace_id)]
+    profiles = [row["profile_id"] for row in await db.fetch(PROFILES, ids, markers)]
     for statement in UNPLAY:
         await db.execute(statement, profiles)
 

@@ -11,8 +11,8 @@ import pytest
 
 from core import duties
 from core.clock import now
-from core.db import Database
-from core.ids import decode, encode
+from core.db import Database, Tenant
+from core.ids import decode, encode, new_id
 from core.settings import Settings
 from tenants.rights import erasing
 from tenants.rights.closing import WORKSPACE_GRACE
@@ -39,6 +39,24 @@ async def close(platform: Platform, client: httpx2.AsyncClient, base: str) -> di
     operation: dict[str, Any] = (await client.get(taken.headers["Location"])).json()
     assert operation["state"] == "succeeded", operation
     return operation
+
+
+async def published(platform: Platform, client: httpx2.AsyncClient, base: str) -> None:
+    """Publish to the sandbox, once so that no answer comes back; that account is then connected anew, as another profile."""
+    for handle in ("always_ok", "blind"):
+        wish = {"network": "sandbox", "credentials": {"handle": handle}, "targets": "all"}
+        account = (await client.post(f"{base}/connect-sessions", json=wish)).json()["accounts"][0]["id"]
+        post = {"text": f"{handle} {base}", "account_ids": [account], "schedule": "now"}
+        assert (await client.post(f"{base}/posts", json=post)).status_code == 201
+        await platform.work("publish")
+    again = await client.post(f"{base}/accounts/{account}/reconnect", json={"credentials": {"handle": "blind"}})
+    assert again.status_code == 201, again.text
+
+
+async def played(database: Database) -> set[str]:
+    """What the sandbox shows, but for its own welcome."""
+    async with database.connection(Tenant(new_id())) as db:
+        return {row["text"] for row in await db.fetch("select text from sandbox_posts where not pinned")}
 
 
 async def test_a_client_is_let_go(platform: Platform, database: Database, agency: TestAgency) -> None:
@@ -98,6 +116,8 @@ async def test_after_its_grace_nothing_of_the_workspace_is_left_and_everything_o
         base, things = await furnished(client, agency)
         room = (await client.post("/v1/workspaces", json={"name": "Second room", "time_zone": "UTC"})).json()["id"]
         other = await furnish(client, room)
+        for place in (base, f"/v1/workspaces/{room}"):
+            await published(platform, client, place)
         await close(platform, client, base)
 
         async def rows() -> dict[str, dict[Any, int]]:
@@ -108,6 +128,8 @@ async def test_after_its_grace_nothing_of_the_workspace_is_left_and_everything_o
                     found[table] = {row["w"]: row["n"] for row in counted}
             return found
 
+        shown = await played(database)
+        assert len(shown) == 4
         before = await rows()
         await platform.work("erase")  # the grace is not over
         assert await rows() == before
@@ -124,6 +146,9 @@ async def test_after_its_grace_nothing_of_the_workspace_is_left_and_everything_o
         assert (await client.get(f"/v1/workspaces/{room}/posts/{other.ids['pst']}")).status_code == 200
         assert not list(media.glob(f"*/{gone}/**/*.*"))
         assert list(media.glob(f"*/{kept}/**/*.*")) or list(media.glob(f"*/{kept}/*"))
+        assert await played(database) == {one for one in shown if room in one}
+        async with database.connection(agency.tenant) as db:
+            assert await db.fetchval("select count(*) from sandbox_profiles") == 3 + 1
         last = (await client.get("/v1/audit-entries")).json()["data"][0]
         assert (last["action"], last["actor"]["type"]) == ("workspace.erase", "agency")
 
