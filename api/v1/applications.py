@@ -63,10 +63,14 @@ async def update_application(
     application_id: ApplicationId, db: DB, actor: Annotated[Actor, can(Permission.APPLICATION_MANAGE)], idem: Idem,
     body: ApplicationUpdate,
 ) -> Response:  # fmt: skip
-    """Change an application. A scope or a workspace that is taken away is taken from its living tokens too, from this answer on."""
+    """Change an application. A scope or a workspace that is taken away is taken from its living tokens too, from this answer on.
+
+    A scope that is added ends the secrets that were shown to who lacks it, with the tokens that they gave: make a new one.
+    """
     before = pick("application", await service.find_application(db, actor, application_id))
-    row = await service.update_application(db, actor, application_id, body, now())
-    entry = Entry("application", row.id, None, before, pick("application", row))
+    row, ended = await service.update_application(db, actor, application_id, body, now())
+    told = {"ended_secrets": ended} if ended else {}
+    entry = Entry("application", row.id, None, before, pick("application", row) | told)
     return await idem.respond(ApplicationRead.model_validate(_read(row)), entry)
 
 

@@ -17,6 +17,7 @@ from tenants.applications.models import Application, ApplicationSecret
 from tenants.applications.schemas import ApplicationCreate, ApplicationUpdate
 from tenants.closed import hold_open
 from tenants.owned import find, owned
+from tenants.people.made_keys import end_secrets_outgrown
 from tenants.permissions import Actor, Permission
 
 END_GRANTS = """
@@ -114,19 +115,23 @@ async def _add_secret(session: AsyncSession, actor: Actor, row: Application, pep
 
 async def update_application(
     session: AsyncSession, actor: Actor, id: UUID, wish: ApplicationUpdate, now: datetime
-) -> Application:  # fmt: skip
-    """Change the fields that are given. What is taken away is taken from living tokens too. Raises as creating does."""
+) -> tuple[Application, int]:  # fmt: skip
+    """Change the fields that are given. What is taken away is taken from living tokens too. Raises as creating does.
+
+    Returns how many secrets ended, since the application may more now than who was shown them.
+    """
     row = await find_application(session, actor, id, lock=True)
     changes = {name: value for name, value in _fields(wish).items() if name in wish.model_fields_set}
     if not changes:
-        return row
+        return row, 0
     _require_held(actor, changes.get("scopes", row.scopes))
     if "workspace_ids" in changes:
         await _require_workspaces(session, actor, changes["workspace_ids"], confidential=row.confidential)
+    wider = not set(changes.get("scopes", ())) <= set(row.scopes)
     row.sqlmodel_update(changes | {"updated_at": now})
     session.add(row)
     await session.flush()
-    return row
+    return row, await end_secrets_outgrown(raw(session), row.agency_id, row.id, row.scopes) if wider else 0
 
 
 async def rotate_secret(

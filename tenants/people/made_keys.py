@@ -1,11 +1,13 @@
 """The keys that members made, and those that these made: none holds more than its maker, when it is made and whenever the maker
 loses something.
 
+Secrets of applications end where these may more than who was shown them.
+
 The rule is `shared` and `holding_for` of tenants/permissions.py. Here it is kept: making locks the maker and reads what it may now,
 and whatever takes something of a member narrows its keys in the same transaction. So a request looks at its key alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -37,6 +39,15 @@ where s.agency_id = $1 and (s.created_by = $2 or s.created_by_member = $2) and (
   and p.agency_id = $1 and p.id = s.application_id and not p.scopes <@ $3::text[]
 """
 """Who was shown the secret of an application that may more than it does knows it still."""
+LIVING_SECRETS = """
+select id, created_by, created_by_member from application_secrets
+where agency_id = $1 and application_id = $2 and (expires_at is null or expires_at > now()) order by id
+"""
+LOCK_MEMBERS = "select id from members where agency_id = $1 and id = any ($2) and state = 'active' order by id for key share"
+LOCK_KEYS = (
+    "select id, scopes from api_keys where agency_id = $1 and id = any ($2) and revoked_at is null order by id for key share"
+)
+END_THESE = "update application_secrets set expires_at = now() where agency_id = $1 and id = any ($2)"
 NOTHING = Holding(frozenset(), ())
 
 
@@ -72,6 +83,24 @@ async def lock_maker(db: Bare, actor: Actor, wanted: Sequence[UUID] | None) -> t
         return None
     roles = await roles_of(db, agency_id, await db.fetchrow(ROLES, agency_id, [actor.member_id]))
     return holding_for(*roles, wanted), None
+
+
+async def end_secrets_outgrown(db: Bare, agency_id: UUID, application_id: UUID, scopes: Collection[str]) -> int:
+    """End the secrets of an application, which is locked and may `scopes` from now on, whose makers may less. Returns how many.
+
+    The makers are locked, as for a key that they make: what is taken of one at this moment is seen here, or sees the secret.
+    """
+    secrets = await db.fetch(LIVING_SECRETS, agency_id, application_id)
+    member_ids = [row["created_by_member"] for row in secrets if row["created_by_member"] is not None]
+    key_ids = [row["created_by"] for row in secrets if row["created_by"] is not None]
+    await db.fetch(LOCK_MEMBERS, agency_id, member_ids)
+    held: dict[UUID, Collection[str]] = {}
+    for row in await db.fetch(ROLES, agency_id, member_ids):
+        held[row["id"]] = granted((await roles_of(db, agency_id, row))[0])
+    held |= {row["id"]: row["scopes"] for row in await db.fetch(LOCK_KEYS, agency_id, key_ids)}
+    outgrown = [row["id"] for row in secrets if not set(scopes) <= set(held.get(row["created_by_member"] or row["created_by"], ()))]
+    await db.execute(END_THESE, agency_id, outgrown)
+    return len(outgrown)
 
 
 async def narrow_keys(db: Bare, actor: Actor, member_ids: Sequence[UUID], now: datetime) -> Narrowed:

@@ -147,6 +147,45 @@ async def test_a_secret_and_its_tokens_end_with_who_was_shown_it(
             assert (await own_token(application)).status_code == 401
 
 
+@pytest.mark.parametrize("by_key", [False, True])
+async def test_a_secret_never_opens_more_than_who_was_shown_it_may(
+    app: FastAPI, database: Database, agency: TestAgency, other: TestAgency, ada: UUID, by_key: bool
+) -> None:
+    user_id = await make_person(database, "adam@first.example")
+    member, home = encode("mem", await join(database, agency, user_id, "member")), workspace_of(agency)
+    held = ["application:manage", "key:manage", "workspace:read", "media:read"]
+    foreign = await alone(app, other)
+    async with client_of(app, agency.key) as owner, await signed_in(app, database, user_id, agency) as adam:
+        role = (await owner.post("/v1/roles", json={"name": "r", "scope": "agency", "permissions": held})).json()["id"]
+        assert (await owner.patch(f"/v1/members/{member}", json={"role": role})).status_code == 200
+        maker = adam
+        if by_key:
+            key = (await adam.post("/v1/api-keys", json={"name": "k", "scopes": held})).json()["key"]
+            maker = client_of(app, key)
+        wish = {"name": "A", "scopes": ["workspace:read"], "workspace_ids": [home]} | OWN
+        told = (await maker.post("/v1/applications", json=wish)).json()
+        application = Application(told["id"], told["client_id"], told["client_secret"], client_of(app, None))
+        place = f"/v1/applications/{told['id']}"
+        token = (await own_token(application)).json()["access_token"]
+        # What the maker holds himself may be added by others
+        assert (await owner.patch(place, json={"scopes": ["workspace:read", "media:read"]})).status_code == 200
+        assert (await own_token(application)).json()["scope"] == "media:read workspace:read"
+        # What he lacks ends what he was shown, with its tokens
+        assert (await owner.patch(place, json={"scopes": ["workspace:read", "post:read"]})).status_code == 200
+        entry = (await owner.get("/v1/audit-entries", params={"limit": 1})).json()["data"][0]
+        assert (entry["action"], entry["after"]["ended_secrets"]) == ("application.update", 1)
+        assert (await own_token(application)).status_code == 401
+        async with client_of(app, token) as caller:
+            assert (await caller.get("/v1/workspaces")).status_code == 401
+        # And not that of who added it, nor anybody else's
+        made = (await owner.post(f"{place}/secrets")).json()["client_secret"]
+        assert (await owner.patch(place, json={"scopes": ["workspace:read", "post:read", "event:read"]})).status_code == 200
+        application.secret = made
+        for one in (application, foreign):
+            assert (await own_token(one)).status_code == 200
+        await maker.aclose()
+
+
 async def test_an_application_learns_what_its_own_tokens_are_worth(
     app: FastAPI, agency: TestAgency, other: TestAgency, browser: httpx2.AsyncClient
 ) -> None:
