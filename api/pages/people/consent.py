@@ -99,9 +99,8 @@ def _refuse(request: Request, refusal: Refusal, form: Form) -> Response:
     if uri is not None:
         address = answered(uri, request.app.state.house.public_url, refusal.state, error=refusal.error)
         back = {"host": urlsplit(uri).hostname or uri, "address": address}
-    return page(
-        request, "consent_refused.html", status=400, kept=_of_application(form), error=refusal.error, reason=refusal.reason, back=back,
-    )  # fmt: skip
+    facts: dict[str, Any] = {"error": refusal.error, "reason": refusal.reason, "back": back}
+    return page(request, "consent_refused.html", status=400, kept=_of_application(form), **facts)
 
 
 def _lead(request: Request, wish: Wish, **more: str) -> Response:
