@@ -4,6 +4,7 @@ A token never holds more than its grant, its member, the key that minted it and 
 is demoted narrows it at once, and whoever leaves ends it.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -11,16 +12,18 @@ from core.credentials import hash_credential, read
 from core.db import Bare, Row
 from core.errors import Missing, Unauthenticated
 from tenants.applications.clients import LIVES, scopes_elsewhere
-from tenants.people.members import PresentedMember, admit_member
-from tenants.people.sessions import SignedIn, has_second_factor
+from tenants.people.held import roles_of
+from tenants.people.members import LOOK_UP as MEMBER
+from tenants.people.members import PresentedMember, admit_member, vouched
+from tenants.people.sessions import Bound, SignedIn, has_second_factor
 from tenants.permissions import ALL, Actor, Permission
 
 ACCESS, EMBED = "oat", "oem"
 VOUCHED = """
-select exists (select from identities i join identity_providers p on p.agency_id = i.agency_id and p.issuer = i.issuer
-  where i.agency_id = $1 and i.member_id = $2 and p.second_factor)
+select p.id from identities i join identity_providers p on p.agency_id = i.agency_id and p.issuer = i.issuer
+where i.agency_id = $1 and i.member_id = $2 and p.second_factor
 """
-"""Whether a provider of the agency, which asks for a second factor itself, knows the member."""
+"""The providers of the agency that know the member and ask for a second factor themselves."""
 LAST_USED_STEP_S = 60
 """`last_used_at` of a grant is written at most this often, so that reading does not mean writing."""
 MAKER_OF_SECRET = """(
@@ -138,7 +141,14 @@ async def admit_token(db: Bare, presented: PresentedToken, permission: Permissio
 
 async def _is_proven(db: Bare, agency_id: UUID, row: Row) -> bool:
     """Say whether a second factor stands behind the member of a token, as it would behind its session."""
-    return await db.fetchval(VOUCHED, agency_id, row["member_id"]) or await has_second_factor(db, row["user_id"])
+    if await has_second_factor(db, row["user_id"]):
+        return True
+    for provider in await db.fetch(VOUCHED, agency_id, row["member_id"]):
+        member = await db.fetchrow(MEMBER, agency_id, row["user_id"])
+        with suppress(Unauthenticated):
+            if await vouched(db, Bound(agency_id, provider["id"]), *await roles_of(db, agency_id, member)):
+                return True
+    return False
 
 
 def _base(presented: PresentedToken, row: Row) -> Actor:

@@ -7,7 +7,8 @@ from fastapi import FastAPI
 from core.db import Database
 from core.ids import encode
 from core.settings import Settings
-from tests.conftest import TestAgency
+from tests.applications.flow import register
+from tests.conftest import TestAgency, client_of
 from tests.fakes.openid import Provider
 from tests.people.cast import Cast
 from tests.people.credentials import add_app
@@ -90,6 +91,29 @@ async def test_a_provider_ends_when_who_set_it_may_set_none(app: FastAPI, cast: 
         assert lowered.status_code == 200, lowered.text
         assert (await bens.get("/v1/me")).status_code == 401
         assert (await come(bens, cast.agency, provider, id, "ben@first.example")).status_code == 403
+
+
+async def test_a_token_counts_as_proven_by_a_provider_as_long_as_the_session_does(
+    app: FastAPI, cast: Cast, provider: Provider
+) -> None:  # fmt: skip
+    room = encode("wsp", cast.agency.workspace.id)
+    ada, eve = await cast.add("ada", "owner"), await cast.add("eve", "admin")
+    ben = await cast.add("ben", "member", {cast.agency.workspace.id: "manager"})
+    id = await set_provider(eve.client, provider.issuer, second_factor=True)
+    application = await register(app, cast.agency)
+    await add_app(ada.client)
+    async with door_of(app) as bens:
+        assert (await come(bens, cast.agency, provider, id, "ben@first.example")).status_code == 303
+        token = (await application.tokens(ben.client, [room]))["access_token"]
+        assert (await ada.client.patch("/v1/agency", json={"second_factor_required": True})).status_code == 200
+        async with client_of(app, token) as client:
+            posts = f"/v1/workspaces/{room}/posts"
+            assert [(await one.get(posts)).status_code for one in (client, bens)] == [200, 200]
+            assert (await ada.client.delete(f"/v1/members/{eve.id}")).status_code == 204
+            answers = [await one.get(posts) for one in (client, bens)]
+            assert [(one.status_code, one.json()["code"]) for one in answers] == [
+                (403, "second_factor_required"), (401, "unauthenticated"),
+            ]  # fmt: skip
 
 
 async def test_nothing_outlives_a_session_that_somebody_else_vouches_for(app: FastAPI, cast: Cast, provider: Provider) -> None:
