@@ -33,7 +33,7 @@ STARTED_IN_ORDER = {
 READY_DEADLINE_S = 90.0  # a cold start on a slow, busy machine, with room
 POLL_S = 0.1
 DATABASE_LOOK_S = 2.0
-ANY_ADDRESS = "0.0.0.0"  # noqa: S104  # compared with, never bound to
+HERE = frozenset({"0.0.0.0", "127.0.0.1"})  # noqa: S104  # compared with, never bound to
 REQUEST_DEADLINE_S = 5.0
 KILL_AFTER_S = 5.0  # beyond the grace that the processes give themselves
 LINE_BYTES_MAX = 1 << 20
@@ -73,7 +73,7 @@ async def _run(settings: Settings) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     home = _home(settings)
-    url = _url(settings.host, _port(settings))
+    url = address_of(settings.host, _port(settings))
     given = os.environ.get("OCTAVO_DATABASE_URL")
     with nullcontext(given) if given else postgres(home) as database_url, _url_file(home, database_url):
         where = "the one of OCTAVO_DATABASE_URL" if given else f"embedded PostgreSQL, data in {_data_folder(home)}"
@@ -136,8 +136,9 @@ def _port(settings: Settings) -> int:
     return settings.port
 
 
-def _url(host: str, port: int) -> str:
-    return f"http://{'127.0.0.1' if host == ANY_ADDRESS else host}:{port}"
+def address_of(host: str, port: int) -> str:
+    """Write where people find a service that listens here: under a name, for browsers bind no passkey to an address."""
+    return f"http://{'localhost' if host in HERE else host}:{port}"
 
 
 def _environment(home: Path, url: str, database_url: str) -> Environment:

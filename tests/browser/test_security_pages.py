@@ -6,6 +6,7 @@ import pytest
 from playwright.async_api import Browser, Page
 
 from core.db import Database
+from core.development import address_of
 from core.settings import Settings
 from tests.browser.chromium import needs_chromium
 from tests.browser.people_pages import VIEWS, View, chromium, opened, require_good, sign_in
@@ -22,8 +23,9 @@ NEW = "seven loud lanterns on the hill"
 
 @pytest.fixture
 def platform(running: Platform) -> Platform:
-    """The same under a name: passkeys are bound to a host by its name (WebAuthn Level 3, RP ID)."""
-    url = running.url.replace("127.0.0.1", "localhost")
+    """The same where `make run` says that it is found: passkeys are bound to a host by its name (WebAuthn Level 3, RP ID)."""
+    host, _, port = running.url.removeprefix("http://").partition(":")
+    url = address_of(host, int(port))
     house = replace(running.app.state.house, public_url=url)
     running.app.state.house = house
     running.app.state.settings = running.app.state.settings.model_copy(update={"public_url": url})
