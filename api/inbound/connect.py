@@ -18,6 +18,7 @@ from core.db import Tenant, raw
 from core.errors import Malformed, Problem, Unprocessable
 from tenants.accounts import connecting, effects, returning
 from tenants.accounts.connecting import Plan, Reached, Settled
+from tenants.accounts.linked import require_beginner
 from tenants.accounts.redirects import CALLBACK_PATH, PAGE_PATH, digest_state, read_state, return_address
 from tenants.accounts.returning import Redeemed
 from tenants.audit.entries import Entry, pick, record
@@ -98,12 +99,14 @@ async def _finish(request: Request, redeemed: Redeemed) -> str:
 
 
 async def settle_by_person(request: Request, plan: Plan, reached: Reached, state: str = "") -> Settled:
-    """Write what came of a session that a person goes on with by itself, and its audit entry. Raises as `connecting.settle` does.
+    """Write what came of a session that a person goes on with by itself, and its audit entry. Raises as `connecting.settle` does,
+    and Malformed when who began it could not do so now.
 
     Who it is, is known by the session alone; who began it, the entry of its beginning says.
     """
     app, moment = request.app.state, now()
     async with app.database.session(Tenant(plan.agency_id)) as session:
+        await require_beginner(session, plan.agency_id, plan.session_id)
         settled = await connecting.settle(session, app.ring, plan, reached, moment, state=state)
         await effects.apply(release, raw(session), plan.agency_id, [one.effect for one in settled.attached], moment)
         before = {"state": next(iter(plan.stage))}

@@ -20,6 +20,7 @@ from tenants.accounts.connecting import Plan
 from tenants.accounts.models import ConnectSession
 from tenants.accounts.redirects import link_address
 from tenants.accounts.schemas import ConnectSessionComplete, ConnectSessionCreate, ConnectSessionRead, Reconnect
+from tenants.applications.behind import maker_of
 from tenants.audit.entries import Entry, pick
 from tenants.permissions import Actor, Permission
 from tenants.posts import release
@@ -39,7 +40,8 @@ async def _carry_out(request: Request, actor: Actor, idem: Apart, plan: Plan) ->
     async with state.database.session(actor.tenant) as session:
         actor = await idem.begin(session)
         moment = now()
-        settled = await connecting.settle(session, state.ring, plan, reached, moment, state=secret)
+        maker = await maker_of(raw(session), actor)
+        settled = await connecting.settle(session, state.ring, plan, reached, moment, state=secret, maker=maker)
         told = [one.effect for one in settled.attached]
         await effects.apply(release, raw(session), actor.agency_id, told, moment)
         link = link_address(state.settings.public_url, secret) if plan.link else None
@@ -76,7 +78,8 @@ async def create_connect_session(
 ) -> Response:  # fmt: skip
     """Begin to connect accounts of a network; with credentials (and targets, or "all") it ends at once.
 
-    Connecting something that is connected already, or once was, renews its account: the id and the history stay.
+    Connecting something that is connected already, or once was, renews its account: the id and the history stay. A page, and a way
+    over the network's own page, end with who began it.
     """
     state = request.app.state
     async with state.database.session(actor.tenant) as session:

@@ -43,8 +43,8 @@ async def create_share_link(
 ) -> Response:  # fmt: skip
     """Make a link that shows one post to whoever holds it: by its page, or by its token. Both are in this answer and nowhere else.
 
-    It ends with its time, with its last opening, when it is revoked, with the key that made it, and when its maker
-    may make none any more in that workspace.
+    It ends with its time, with its last opening, when it is revoked, with the key that made it, when its maker
+    may make none any more in that workspace, and with the grant by which an application made it.
     """
     row, token = await service.create_link(db, actor, workspace_id, body, now())
     url = link_address(request.app.state.settings.public_url, token)

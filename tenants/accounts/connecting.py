@@ -39,6 +39,7 @@ from tenants.accounts.redirects import check_return_url, digest_state, redirect_
 from tenants.accounts.schemas import ConnectSessionComplete, ConnectSessionCreate, Reconnect
 from tenants.accounts.sealing import PENDING, VERIFIER, open_vault
 from tenants.agencies.models import Workspace
+from tenants.applications.behind import Maker
 from tenants.closed import require_open
 from tenants.owned import find
 from tenants.permissions import Actor
@@ -50,6 +51,7 @@ LINK_LIFETIME = timedelta(days=3)
 CHOICE_LIFETIME = timedelta(hours=1)
 """How long the choice between targets may take; until then the authorisation lies sealed in the session."""
 DEADLINE_MARGIN_S = 5.0
+NOBODY = Maker()
 WAITING = frozenset({"awaiting_user", "awaiting_credentials", "choosing"})
 
 Choice = Literal["all"] | list[str] | None
@@ -274,12 +276,14 @@ def _answer(error: NetworkError) -> Problem:
     return TemporarilyUnavailable(error.detail, code="network_unavailable", reason=error.error_code)
 
 
-async def settle(session: AsyncSession, ring: KeyRing, plan: Plan, reached: Reached, now: datetime, *, state: str = "") -> Settled:
+async def settle(
+    session: AsyncSession, ring: KeyRing, plan: Plan, reached: Reached, now: datetime, *, state: str = "", maker: Maker = NOBODY
+) -> Settled:  # fmt: skip
     """Write what the network's answer means. Raises Conflict (another account, a session that moved), InvalidInput.
 
-    One transaction; the caller applies the effects of what was attached in it.
+    One transaction; the caller applies the effects of what was attached in it. `maker` is who begins a new session.
     """
-    row = await _row(session, plan, now)
+    row = await _row(session, plan, now, maker)
     session.add(row)
     if reached is None:
         row.state = "awaiting_user" if plan.redirect else "awaiting_credentials"
@@ -295,7 +299,7 @@ async def settle(session: AsyncSession, ring: KeyRing, plan: Plan, reached: Reac
     return Settled(row, authorize_url=reached.url if reached is not None else None)
 
 
-async def _row(session: AsyncSession, plan: Plan, now: datetime) -> ConnectSession:
+async def _row(session: AsyncSession, plan: Plan, now: datetime, maker: Maker) -> ConnectSession:
     """The session to write: a new one, or the one that is completed, locked and still where it was."""
     if not plan.stage:
         return ConnectSession(
@@ -308,6 +312,7 @@ async def _row(session: AsyncSession, plan: Plan, now: datetime) -> ConnectSessi
             return_url=plan.return_url,
             expires_at=now + (LINK_LIFETIME if plan.link else STATE_LIFETIME),
             created_at=now,
+            **asdict(maker),
         )
     query = select(ConnectSession).where(ConnectSession.agency_id == plan.agency_id, ConnectSession.id == plan.session_id)
     row = (await session.exec(query.with_for_update())).one_or_none()

@@ -7,19 +7,27 @@ reaches this one session, while it waits, and nothing else of the agency.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from core.crypto import KeyRing, same
-from core.errors import Conflict, Malformed
+from core.db import raw
+from core.errors import Conflict, Malformed, Missing
 from networks.base import CredentialField, Network
 from tenants.accounts.connecting import Plan, completion
 from tenants.accounts.models import Account, ConnectSession
 from tenants.accounts.redirects import State
 from tenants.accounts.schemas import ConnectSessionComplete
 from tenants.agencies.models import Agency, Workspace
+from tenants.applications.behind import Maker, require_maker
+from tenants.closed import hold_open
+from tenants.permissions import Permission
 
+BEGUN = """
+select workspace_id, created_by, created_by_member, grant_id, secret_id from connect_sessions where agency_id = $1 and id = $2
+"""
 OPEN = frozenset({"awaiting_user", "awaiting_credentials", "choosing", "completed"})
 
 
@@ -36,6 +44,23 @@ class Linked:
     """The names of what came of it, or of the account that is to be connected anew."""
 
 
+async def require_beginner(session: AsyncSession, agency_id: UUID, session_id: UUID) -> None:
+    """Refuse a session whose maker could not begin it now: no person goes on with it by its address or its state.
+
+    The workspace and the maker are locked before the session, as when a workspace is closed. Raises Malformed.
+    """
+    row = await raw(session).fetchrow(BEGUN, agency_id, session_id)
+    if row is None:
+        raise Malformed(code="connect_state_invalid")
+    workspace_id, *maker = row
+    if not await hold_open(raw(session), agency_id, [workspace_id]):
+        raise Malformed(code="connect_state_invalid")
+    try:
+        await require_maker(raw(session), agency_id, Maker(*maker), Permission.ACCOUNT_CONNECT, workspace_id)
+    except Missing as error:
+        raise Malformed(code="connect_state_invalid") from error
+
+
 async def _row(session: AsyncSession, link: State, now: datetime) -> ConnectSession:
     query = select(ConnectSession).where(ConnectSession.agency_id == link.agency_id, ConnectSession.id == link.session_id)
     row = (await session.exec(query)).one_or_none()
@@ -43,6 +68,7 @@ async def _row(session: AsyncSession, link: State, now: datetime) -> ConnectSess
         raise Malformed(code="connect_state_invalid")
     if row.expires_at <= now or row.state not in OPEN:
         raise Malformed(code="connect_state_invalid")
+    await require_beginner(session, row.agency_id, row.id)
     return row
 
 
@@ -53,12 +79,8 @@ async def find_linked(session: AsyncSession, networks: Mapping[str, Network], li
     if network is None:
         raise Malformed(code="connect_state_invalid")
     agency = (await session.exec(select(Agency.name).where(Agency.id == row.agency_id))).one()
-    query = select(Workspace.name, Workspace.closed_at).where(
-        Workspace.agency_id == row.agency_id, Workspace.id == row.workspace_id
-    )
-    workspace, closed_at = (await session.exec(query)).one()
-    if closed_at is not None:
-        raise Malformed(code="connect_state_invalid")
+    query = select(Workspace.name).where(Workspace.agency_id == row.agency_id, Workspace.id == row.workspace_id)
+    workspace = (await session.exec(query)).one()
     ids = row.account_ids or ([row.account_id] if row.account_id else [])
     named = select(Account.name).where(Account.agency_id == row.agency_id, col(Account.id).in_(ids)).order_by(col(Account.name))
     accounts = (await session.exec(named)).all() if ids else []

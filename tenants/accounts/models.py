@@ -89,5 +89,10 @@ class ConnectSession(SQLModel, table=True):
     targets: list[dict[str, Any]] = json_column("[]")
     account_ids: list[UUID] | None = uuid_array()
     error: dict[str, Any] | None = json_column(None)
+    created_by: UUID | None = Field(default=None)
+    created_by_member: UUID | None = Field(default=None)
+    grant_id: UUID | None = Field(default=None)
+    secret_id: UUID | None = Field(default=None)
+    """The last two of an application that began it: for a member, or for itself (tenants/applications/behind.py)."""
     expires_at: datetime = instant()
     created_at: datetime = instant(default_now=True)

@@ -15,6 +15,7 @@ from core.db import raw
 from core.errors import Malformed, Problem
 from networks.base import Connected, Network
 from tenants.accounts.connecting import Plan, Settled, settle, within
+from tenants.accounts.linked import require_beginner
 from tenants.accounts.models import ConnectSession
 from tenants.accounts.redirects import State, redirect_uri
 from tenants.accounts.sealing import VERIFIER, open_vault
@@ -37,12 +38,14 @@ async def redeem(
     session: AsyncSession, networks: Mapping[str, Network], ring: KeyRing, network: str, state: State, now: datetime,
     *, link: bytes | None = None,
 ) -> Redeemed:  # fmt: skip
-    """Check and spend a state. Raises Malformed `connect_state_invalid` for one that is foreign, spent, late, or not here.
+    """Check and spend a state. Raises Malformed `connect_state_invalid` for one that is foreign, spent, late, or not here, and when
+    who began the session could not do so now.
 
     A session with a page is continued in the browser that left from there: `link` is the digest of what its cookie holds.
 
     The commit spends it, whatever becomes of the rest: a code is good for one try anyway.
     """
+    await require_beginner(session, state.agency_id, state.session_id)
     query = select(ConnectSession).where(ConnectSession.agency_id == state.agency_id, ConnectSession.id == state.session_id)
     row = (await session.exec(query.with_for_update())).one_or_none()
     connector = networks.get(network)

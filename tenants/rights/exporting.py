@@ -65,7 +65,9 @@ RESOURCES: dict[str, Resource] = {
     "accounts": Resource("accounts", "account"),
     "connections": Resource("connections", "connection", ("sealed", "refresh_presented_digest")),
     "connect_sessions": Resource(
-        "connect-sessions", "connect_session", ("state_hash", "link_hash", "sealed_verifier", "sealed_credentials", "authorize_url")
+        "connect-sessions",
+        "connect_session",
+        ("state_hash", "link_hash", "sealed_verifier", "sealed_credentials", "authorize_url", "secret_id"),
     ),
     "assets": Resource("assets", "asset"),
     "asset_versions": Resource("asset-versions", "asset_version", ("storage_key",)),

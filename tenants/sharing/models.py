@@ -44,6 +44,8 @@ class ShareLink(SQLModel, table=True):
     last_opened_at: datetime | None = instant(nullable=True)
     created_by: UUID | None = Field(default=None)
     created_by_member: UUID | None = Field(default=None)
+    grant_id: UUID | None = Field(default=None)
+    """Of an application that made it in the member's name."""
     expires_at: datetime = instant()
     revoked_at: datetime | None = instant(nullable=True)
     created_at: datetime = instant(default_now=True)

@@ -2,7 +2,7 @@
 
 A link that is opened has the right of its row and of nothing else: the transaction carries the stamp of its agency and its
 workspace, and what is shown is an allow-list. It ends with its time, with its last opening, when it is revoked, and when the key or
-the member that made it may make none any more in its workspace.
+the member that made it, or the application that did so in the member's name, may make none any more in its workspace.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,13 +17,13 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from core.crypto import hash_key
-from core.db import Bare, Tenant, restamp
+from core.db import Bare, Tenant, raw, restamp
 from core.errors import Fault, InvalidInput, Missing, PermissionDenied
 from core.ids import new_id
 from tenants.agencies.keys import HINT_LENGTH
 from tenants.agencies.models import Workspace
+from tenants.applications.behind import Maker, maker_of, require_maker
 from tenants.closed import require_open
-from tenants.invitations.standing import standing_of
 from tenants.media.versions import load as load_versions
 from tenants.owned import find, owned
 from tenants.permissions import Actor, Permission
@@ -36,7 +36,7 @@ LIVING = """
 from share_links l where l.agency_id = $1 and l.hash = $2 and l.revoked_at is null and l.expires_at > now()
   and exists (select from workspaces w where w.agency_id = l.agency_id and w.id = l.workspace_id and w.closed_at is null)
 """
-MAKER = f"select l.workspace_id, l.created_by, l.created_by_member {LIVING}"
+MAKER = f"select l.workspace_id, l.created_by, l.created_by_member, l.grant_id {LIVING}"
 OPEN = f"""
 update share_links o set opens = opens + 1, last_opened_at = now()
 where o.agency_id = $1 and (o.max_opens is null or o.opens < o.max_opens) and o.id in (select l.id {LIVING})
@@ -97,7 +97,7 @@ async def create_link(
         await find(session, Post, actor, wish.post_id, workspace_id=workspace_id)
     except Missing as error:
         raise InvalidInput(faults=[Fault("/post_id", "not_found", "There is no such post in the workspace.")]) from error
-    token = write_token(actor.agency_id)
+    token, maker = write_token(actor.agency_id), await maker_of(raw(session), actor)
     row = ShareLink(
         agency_id=actor.agency_id,
         id=new_id(),
@@ -108,8 +108,9 @@ async def create_link(
         hint=token[-HINT_LENGTH:],
         max_opens=wish.max_opens,
         opens=0,
-        created_by=actor.key_id,
-        created_by_member=actor.member_id,
+        created_by=maker.created_by,
+        created_by_member=maker.created_by_member,
+        grant_id=maker.grant_id,
         expires_at=expires_at,
         created_at=now,
     )
@@ -150,13 +151,8 @@ async def _find(db: Bare, presented: PresentedLink, statement: str) -> asyncpg.R
     link = await db.fetchrow(MAKER, presented.agency_id, presented.hash)
     if link is None:
         raise Missing
-    maker = await standing_of(db, presented.agency_id, link["created_by"], link["created_by_member"])
-    if maker is None:
-        raise Missing
-    try:
-        maker.at(Permission.LINK_MANAGE, link["workspace_id"])
-    except PermissionDenied as error:
-        raise Missing from error
+    maker = Maker(link["created_by"], link["created_by_member"], link["grant_id"])
+    await require_maker(db, presented.agency_id, maker, Permission.LINK_MANAGE, link["workspace_id"])
     found = await db.fetchrow(statement, presented.agency_id, presented.hash)
     if found is None:
         raise Missing

@@ -1,5 +1,6 @@
 """The page of a connect session: a person without an account here connects by its address, once, and reaches nothing else."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -102,6 +103,49 @@ async def test_only_the_whole_address_opens_the_page(
             assert is_gone(answer), text
     assert (await client.get(path)).status_code == 200
     assert await state_of(caller, session) == "awaiting_credentials"
+    assert await worker.owner.fetchval("select count(*) from accounts") == 0
+
+
+@pytest.mark.parametrize("far", ["made", "choosing", "away"])
+async def test_a_page_ends_with_the_key_that_made_it(
+    caller: Caller, stranger: Caller, client: httpx2.AsyncClient, worker: Worker, scripted: Scripted, far: str
+) -> None:
+    method = "redirect" if far == "away" else "credentials"
+    path, other = [(await link(one, method=method))[1] for one in (caller, stranger)]
+    form, state = {"login": "chain-3", "password": "right"}, ""
+    if far == "choosing":
+        assert [(await client.post(one, data=form)).status_code for one in (path, other)] == [303, 303]
+        form = {"targets": "chain.1"}
+    elif far == "away":
+        way = re.search(r"state=([\w.-]+)", (await client.post(path)).text)
+        assert way is not None
+        state = way[1]
+    assert (await client.get(path)).status_code == 200
+    await worker.owner.execute("update api_keys set revoked_at = now() where agency_id = $1", caller.agency.actor.agency_id)
+    assert is_gone(await client.get(path))
+    assert is_gone(await client.post(path, data=form))
+    if far == "away":
+        came = {"code": scripted.agree("bakery", URI), "state": state}
+        assert (await client.get("/connect/callback/scripted", params=came)).status_code == 400
+    assert await worker.owner.fetchval("select state from connect_sessions") == {
+        "made": "awaiting_credentials", "choosing": "choosing", "away": "awaiting_user"
+    }[far]  # fmt: skip
+    assert await worker.owner.fetchval("select count(*) from accounts") == 0
+    # And of the other agency nothing
+    assert (await client.get(other)).status_code == 200
+
+
+async def test_a_page_whose_maker_is_gone_when_the_network_answers_connects_nothing(
+    caller: Caller, client: httpx2.AsyncClient, worker: Worker, scripted: Scripted
+) -> None:
+    _, path = await link(caller)
+    scripted.answers = asyncio.Event()
+    sent = asyncio.create_task(client.post(path, data={"login": "bakery", "password": "right"}))
+    while not scripted.asked:
+        await asyncio.sleep(0.01)
+    await worker.owner.execute("update api_keys set scopes = '{account:read}'")
+    scripted.answers.set()
+    assert is_gone(await sent)
     assert await worker.owner.fetchval("select count(*) from accounts") == 0
 
 
