@@ -50,6 +50,15 @@ select s.sequence, s.hash, {ENTRY} from audit_seals s left join audit_entries e 
 where s.agency_id = $1 and s.sequence >= $2 and s.sequence < $3 order by s.sequence
 """
 BEFORE = "select hash from audit_seals where agency_id = $1 and sequence = $2"
+SLIPPED_IN = """
+select coalesce((select n.sequence from audit_seals n where n.agency_id = $1 and n.entry_id > e.id order by n.entry_id limit 1), $2)
+from audit_entries e where e.agency_id = $1 and e.id <= $5
+  and e.id > coalesce((select f.entry_id from audit_seals f where f.agency_id = $1 and f.sequence = $3 - 1), $6)
+  and e.id <= coalesce((select l.entry_id from audit_seals l where l.agency_id = $1 and l.sequence = $4 and $4 < $2), $5)
+  and not exists (select from audit_seals s where s.agency_id = $1 and s.entry_id = e.id) order by e.id limit 1
+"""
+"""Before which number of a part ($3 to $4, of $2) an entry stands that has no seal and waits for none: its id is too old ($5).
+The part is that between the entries of its ends, so parts that go on from one another leave no gap."""
 
 
 class Head(NamedTuple):
@@ -164,7 +173,18 @@ async def verify(db: Statements, key: bytes, agency_id: UUID, first: int, limit:
             checked += row["id"] is not None
             previous = row["hash"]
         expected = min(expected + STEP, end)
-    return Verdict(end - 1, checked, None, None, head)
+    slipped = await _slipped_in(db, agency_id, first, end - 1, head)
+    return Verdict(end - 1, checked, slipped, "entry_unsealed" if slipped else None, head)
+
+
+async def _slipped_in(db: Statements, agency_id: UUID, first: int, last: int, head: Head) -> int | None:
+    """Find an entry in a part of the chain that never got a seal. The sealer passes by what comes with an id that is too old."""
+    seal = await last_seal(db, agency_id)
+    if seal is None:
+        return None
+    number = await db.fetchval(SLIPPED_IN, agency_id, head.sequence, first, last, _since(seal), UUID(int=0))
+    assert number is None or isinstance(number, int)
+    return number
 
 
 def _fault(key: bytes, previous: bytes, number: int, row: asyncpg.Record | None, *, whole: bool) -> str | None:

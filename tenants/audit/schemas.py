@@ -72,7 +72,9 @@ class AuditVerification(Output):
     checked: int = Field(ge=0, description="How many links were recomputed: of entries that the caller sees.", examples=[4711])
     broken_sequence: int | None = Field(description="The first number that does not hold.", examples=[None])
     broken_reason: str | None = Field(
-        description="Why: `hash_differs`, `entry_missing` or `seal_missing`. The set is open.", examples=[None]
+        description="Why: `hash_differs`, `entry_missing`, `seal_missing`, or `entry_unsealed` (one stands before it that the chain"
+        " passed by). The set is open.",
+        examples=[None],
     )
     next_sequence: int | None = Field(description="Give it as `from_sequence` to go on; null at the end.", examples=[None])
     head: AuditHead

@@ -233,6 +233,43 @@ async def test_an_end_that_is_cut_off_shows_in_a_head_that_was_kept(
         assert (verdict["head"]["sequence"], verdict["head"]["hash"]) != (kept["sequence"], kept["hash"])
 
 
+SLIP = """
+insert into audit_entries (agency_id, id, action, actor_type, actor_id, subject_type, subject_id, request_id, at)
+values ($1, $2, 'member.remove', 'key', $3, 'member', $3, '', now() - interval '1 hour')
+"""
+
+
+def aged(hours: float) -> UUID:
+    """An id as old as if it had been made hours ago."""
+    return UUID(int=new_id().int - (int(hours * 3_600_000) << 80))
+
+
+@pytest.mark.parametrize(("hours_ago", "number"), [(4, 1), (1.5, 3), (0.5, 4)])
+async def test_an_entry_that_comes_with_an_old_id_is_found_wherever_it_slips_in(
+    platform: Platform, agency: TestAgency, other: TestAgency, monkeypatch: pytest.MonkeyPatch, hours_ago: float, number: int
+) -> None:
+    async with platform.client(agency.key) as client, platform.client(other.key) as stranger:
+        # Given entries of three hours, two hours and one hour ago, and of now
+        for back in (3, 2, 1, 0):
+            with monkeypatch.context() as behind:
+                behind.setattr(entries, "new_id", lambda back=back: aged(back))
+                await write(client, 1)
+        await write(stranger, 2)
+        await platform.work("audit")
+        assert (await verified(client))["checked"] == 4
+        # When one is written beside the API, with an id that the sealer does not look back to
+        async with platform.context.database.connection(agency.tenant) as db:
+            await db.execute(SLIP, agency.actor.agency_id, aged(hours_ago), new_id())
+        await platform.let_pass(600)
+        await platform.work("audit")
+        verdict = await verified(client)
+        assert (verdict["ok"], verdict["broken_sequence"], verdict["broken_reason"]) == (False, number, "entry_unsealed")
+        # Then the part in which it stands tells, and the others hold
+        for first in (1, 2, 3, 4):
+            assert (await verified(client, from_sequence=first, limit=1))["ok"] is (first != number)
+        assert (await verified(stranger))["ok"]
+
+
 STATEMENTS = (
     "update audit_entries set action = 'x'", "delete from audit_entries", "truncate audit_entries cascade",
     "update audit_seals set hash = hash", "delete from audit_seals", "truncate audit_seals",
