@@ -19,6 +19,7 @@ import orjson
 
 from core.crypto import KEY_BYTES, derive_key, same
 from core.duties import Statements
+from core.errors import Fault, InvalidInput
 
 PURPOSE = "audit-chain"
 START = bytes(KEY_BYTES)
@@ -153,15 +154,17 @@ async def verify(db: Statements, key: bytes, agency_id: UUID, first: int, limit:
     """Recompute `limit` links from number `first` on, up to the first that does not hold.
 
     `whole`: the caller sees every entry of the agency, so one that is not there was taken away. Others check what they see.
+    Raises InvalidInput for a number beyond the next one: who continues from one that was kept is told of an end that was cut off.
     """
     head = await read_head(db, agency_id)
+    if first > head.sequence + 1:
+        raise InvalidInput(faults=[Fault("?from_sequence", "validation_failed", f"The log ends at {head.sequence}.")])
     end = min(first + limit, head.sequence + 1)
     previous, checked, expected = START, 0, first
     if first > 1:
         before = await db.fetchval(BEFORE, agency_id, first - 1)
         if not isinstance(before, bytes):
-            missing = first - 1 if first <= head.sequence + 1 else None
-            return Verdict(first - 1, 0, missing, "seal_missing" if missing else None, head)
+            return Verdict(first - 1, 0, first - 1, "seal_missing", head)
         previous = before
     while expected < end:
         rows = await db.fetch(LINKS, agency_id, expected, min(expected + STEP, end))
