@@ -1,13 +1,13 @@
 """Connect sessions name who began them, and links by which grant an application made them.
 
-Revision ID: 0021
+Revision ID: 0020
 Revises: 0019
 """
 
 from alembic import op
 import sqlalchemy as sa
 
-revision = "0021"
+revision = "0020"
 down_revision = "0019"
 branch_labels = None
 depends_on = None
