@@ -60,6 +60,15 @@ def test_every_text_that_a_template_names_is_there() -> None:
     assert asked - set(_names("en")) == set()
 
 
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_every_credential_that_a_network_asks_for_has_its_name_in_each_language(code: str, app: FastAPI) -> None:
+    asked = {
+        f"connect.{name}_{field.name}" for name, known in app.state.networks.items() for field in known.capabilities.credentials
+    }
+    assert "connect.sandbox_handle" in asked
+    assert asked - set(_names(code)) == set()
+
+
 def test_no_template_has_a_script_or_a_style_of_its_own() -> None:
     for template in (PAGES / "templates").glob("*.html"):
         assert not re.search(r"<style|style=|<script(?! src=)|\son\w+=|javascript:|\|\s*safe", template.read_text()), template.name
