@@ -29,6 +29,7 @@ from tenants.people.sessions import (
     ACTIVE,
     HALF,
     PresentedSession,
+    SecondFactorNeeded,
     SessionBound,
     SignedIn,
     find_session,
@@ -222,10 +223,13 @@ async def perhaps_signed_in(request: Request) -> SignedIn | None:
 
 
 async def end_session(request: Request) -> None:
-    """End the session that the request comes by. Raises Unauthenticated, CrossSite."""
+    """End the session that the request comes by, whole or half. Raises Unauthenticated, CrossSite."""
     presented = _present(request)
     async with request.app.state.database.connection(Person(presented.user_id)) as db:
-        signed_in = await find_session(db, presented, now())
+        try:
+            signed_in = await find_session(db, presented, now())
+        except SecondFactorNeeded:
+            signed_in = await find_session(db, presented, now(), HALF)
         await revoke_session(db, signed_in.user_id, signed_in.session_id, now())
 
 

@@ -39,7 +39,8 @@ async def test_without_a_script_one_signs_in_and_out(platform: Platform, chromiu
     async with opened(chromium, scripts=False) as page:
         # Given a person who is asked to sign in on the way to a page
         await page.goto(f"{platform.url}/sessions?lang=ru")
-        assert page.url == f"{platform.url}/sign-in"
+        assert (page.url, await page.locator("html").get_attribute("lang")) == (f"{platform.url}/sign-in", "ru")
+        await page.goto(f"{platform.url}/sign-in?lang=en")
         # When the password is wrong, the page says so and keeps the e-mail, and nothing else
         await sign_in(page, platform.url, ada, "a wrong one")
         assert await page.get_by_role("alert").inner_text() == "The e-mail and the password do not fit."

@@ -14,6 +14,7 @@ from api.pages.people.language import LANGUAGES, catalogue
 from core.db import Database, Person
 from core.ids import decode_suffix
 from tests.conftest import TestAgency
+from tests.people.credentials import add_app
 from tests.people.people import PASSWORD, browser, join, make_person
 
 PAGES = Path(__file__).parents[2] / "api/pages/people"
@@ -212,3 +213,43 @@ async def test_nobody_ends_the_session_of_another(app: FastAPI, database: Databa
             answer = await his.post("/sessions", data={"session": id})
             assert (answer.status_code, "There is nothing here" in answer.text) == (404, True)
         assert (await hers.get("/sessions")).status_code == 200
+
+
+async def test_where_signing_in_leads_there_is_a_way_to_the_password(door: httpx2.AsyncClient, ada: str) -> None:
+    answer = await door.post("/sign-in", data={"email": ada, "password": PASSWORD})
+    assert '<a href="/security">' in (await door.get(answer.headers["location"])).text
+
+
+async def test_the_second_step_says_for_whom_it_is_and_leads_back_to_sign_in_as_another(
+    app: FastAPI, door: httpx2.AsyncClient, ada: str
+) -> None:
+    async with browser(app) as home:
+        await home.post("/sign-in", data={"email": ada, "password": PASSWORD})
+        await add_app(home)
+    await door.post("/sign-in", data={"email": ada, "password": PASSWORD, "next": "/security"})
+    half = door.cookies["sid"]
+    for shown in (
+        await door.get("/second-factor?next=/security"),
+        await door.post("/second-factor", data={"code": "000000", "next": "/security"}),
+    ):
+        assert f"<bdi>{ada}</bdi>" in shown.text
+        (form,) = re.findall(r'<form class="under" method="post" action="/sign-out">(.*?)</form>', shown.text, re.DOTALL)
+        assert '<input type="hidden" name="next" value="/security">' in form
+    answer = await door.post("/sign-out", data={"next": "/security"})
+    assert answer.headers["location"] == "/sign-in?next=%2Fsecurity"
+    # And the half session has ended
+    async with browser(app, cookie=half) as old:
+        assert (await old.get("/second-factor")).headers["location"] == "/sign-in"
+
+
+@pytest.mark.parametrize("path", ["/second-factor", "/security"])
+async def test_the_language_is_kept_where_one_is_led_to_sign_in(door: httpx2.AsyncClient, path: str) -> None:
+    answer = await door.get(path, params={"lang": "ar", "next": "/sessions?a=b"})
+    assert answer.status_code == 303
+    assert (await door.get(answer.headers["location"])).headers["content-language"] == "ar"
+
+
+async def test_who_waits_no_more_for_the_second_step_is_led_on_and_not_back_to_it(door: httpx2.AsyncClient, ada: str) -> None:
+    await door.post("/sign-in", data={"email": ada, "password": PASSWORD})
+    assert (await door.get("/second-factor?lang=ar")).headers["location"] == "/sign-in"
+    assert (await door.get("/second-factor?next=/security")).headers["location"] == "/sign-in?next=%2Fsecurity"

@@ -23,6 +23,7 @@ HOME = "/sessions"
 """Where who has signed in goes who came from nowhere."""
 DONE = "/sign-on/done"
 """The same for who has signed in through an agency, whose session opens no page of the person's own."""
+SECOND_FACTOR = "/second-factor"
 PATH_LENGTH_MAX = 2_000
 BASE_POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none';"
 MINUTE = "%Y-%m-%d %H:%M UTC"
@@ -89,16 +90,16 @@ def page(
         "X-Content-Type-Options": "nosniff",
         "Cross-Origin-Opener-Policy": "same-origin",
     }
-    response = HTMLResponse(body, status_code=status, headers=headers)
-    _keep_language(request, response)
-    return response
+    return keep_language(request, HTMLResponse(body, status_code=status, headers=headers))
 
 
-def _keep_language(request: Request, response: Response) -> None:
+def keep_language(request: Request, response: Response) -> Response:
+    """Let the browser keep the language that the address names, also where one is led on from there."""
     wanted = asked_for(request)
     if wanted is not None:
         secure = not is_plain(request.app.state.settings)
         response.set_cookie(COOKIE, wanted.code, max_age=COOKIE_S, path="/", secure=secure, httponly=True, samesite="lax")
+    return response
 
 
 def page_of(request: Request) -> str | None:
@@ -147,13 +148,15 @@ def go(path: str) -> Response:
 def to_sign_in(request: Request, kept: Sequence[tuple[str, str]] = ()) -> Response:
     """Lead who is not signed in to the page for it, and back afterwards; a form that was sent is filled in anew.
 
-    `kept` is as `page` has it.
+    `kept` is as `page` has it. The page of the second factor asks whose session waits, and is nowhere to come back to.
     """
     safe = request.method in SAFE
     path = request.url.path if safe else page_of(request) or HOME
     query = [pair for pair in (parse_qsl(request.url.query) if safe else kept) if pair[0] != PARAMETER]
-    path += f"?{urlencode(query)}" if query else ""
-    return go(f"/sign-in?{urlencode({'next': path})}" if path != HOME else "/sign-in")
+    onward = f"{path}?{urlencode(query)}" if query else path
+    if path == SECOND_FACTOR:
+        onward = own_path(dict(query).get("next")) or HOME
+    return keep_language(request, go(f"/sign-in?{urlencode({'next': onward})}" if onward != HOME else "/sign-in"))
 
 
 def leave(request: Request, url: str, name: str) -> Response:

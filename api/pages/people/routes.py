@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from api.body import StrictRoute
-from api.pages.people.frame import go, page, to_sign_in
+from api.pages.people.frame import SECOND_FACTOR, go, keep_language, page, to_sign_in
 from api.pages.people.language import Words, choose_language
 from api.problems import AWAY, database_problem
 from api.signed_in import SAFE, refuse_other_sites
@@ -28,7 +28,7 @@ class PageRoute(StrictRoute):
                     refuse_other_sites(request, proof=True)
                 return await handler(request)
             except SecondFactorNeeded:
-                return go("/second-factor")
+                return keep_language(request, go(SECOND_FACTOR))
             except Unauthenticated as problem:
                 return to_sign_in(request) if type(problem) is Unauthenticated else error_page(request, problem)
             except Problem as problem:

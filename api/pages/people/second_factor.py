@@ -7,7 +7,7 @@ from fastapi import Request, Response
 
 from api import signing_in
 from api.pages.people.forms import Form, again, read_form
-from api.pages.people.frame import DONE, HOME, go, own_path, page
+from api.pages.people.frame import DONE, HOME, SECOND_FACTOR, go, own_path, page
 from api.pages.people.routes import people
 from api.signed_in import Waiting
 from core.db import Person
@@ -38,15 +38,15 @@ async def _ways(request: Request, waiting: SignedIn) -> list[str]:
         return (await factors_of(db, waiting.user_id)).names
 
 
-@router.get("/second-factor")
+@router.get(SECOND_FACTOR)
 async def second_factor_page(request: Request, waiting: Waiting) -> Response:
     """Ask for the second factor."""
     onward = own_path(request.query_params.get("next"))
     ways = await _ways(request, waiting)
-    return page(request, TEMPLATE, locale=waiting.locale, scripts="passkey" in ways, ways=ways, next=onward)
+    return page(request, TEMPLATE, locale=waiting.locale, scripts="passkey" in ways, ways=ways, next=onward, email=waiting.email)
 
 
-@router.post("/second-factor")
+@router.post(SECOND_FACTOR)
 async def second_factor_by_form(request: Request, waiting: Waiting) -> Response:
     """Complete the sign-in, and go on to where the person wanted to be."""
     form = await read_form(request)
@@ -58,7 +58,7 @@ async def second_factor_by_form(request: Request, waiting: Waiting) -> Response:
         ways = await _ways(request, waiting)
         return again(
             request, TEMPLATE, problem, form, locale=waiting.locale, scripts="passkey" in ways, ways=ways, next=onward,
-            kept=[("next", onward)],
+            email=waiting.email, kept=[("next", onward)],
         )  # fmt: skip
     response = go(onward or (HOME if begun.bound is None else DONE))
     signing_in.give_session(request, response, begun)

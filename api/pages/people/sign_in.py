@@ -40,8 +40,9 @@ async def sign_in_by_form(request: Request) -> Response:
 
 @router.post("/sign-out")
 async def sign_out_by_form(request: Request) -> Response:
-    """End the session of this browser. Who has none is signed out already."""
-    response = go("/sign-in")
+    """End the session of this browser, half a one too. Who has none is signed out already."""
+    onward = own_path((await read_form(request)).get("next"))
+    response = go(f"/sign-in?{urlencode({'next': onward})}" if onward else "/sign-in")
     with suppress(Unauthenticated):
         await signed_in.end_session(request)
     set_cookie(response, request.app.state.settings, "")
