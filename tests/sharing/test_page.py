@@ -51,7 +51,7 @@ async def opens(desk: Desk, link: dict[str, Any]) -> int:
 def neutral(answer: httpx2.Response) -> str:
     """A page for what is dead or never was, less what differs by right: a form's answer has no address in another language."""
     assert answer.status_code == 404, answer.text
-    return re.sub(r"req_\w+|<footer>.*</footer>", "", answer.text, flags=re.DOTALL)
+    return re.sub(r"req_\w+|<footer>.*</footer>\n", "", answer.text, flags=re.DOTALL)
 
 
 async def test_a_person_sees_the_post_with_its_pictures_its_time_and_its_state(desk: Desk, guest: httpx2.AsyncClient) -> None:
