@@ -130,7 +130,7 @@ async def _write(
             archive.files[-1]["rows"] = rows[resource.name] = counted[0]
             await said(done)
         media = 0
-        async for row in _versions(context, tenant, workspace_id):
+        async for row in _versions(context, tenant, workspace_id, held):
             try:
                 pieces = await context.store.pieces(row["storage_key"], row["size_bytes"])
             except NotStoredError:
@@ -161,9 +161,11 @@ async def _lines(
             return
 
 
-async def _versions(context: Context, tenant: Tenant, workspace_id: UUID | None) -> AsyncIterator[asyncpg.Record]:
+async def _versions(
+    context: Context, tenant: Tenant, workspace_id: UUID | None, held: Collection[str] | None
+) -> AsyncIterator[asyncpg.Record]:
     after = None
-    while True:
+    while exporting.shows_media(held):
         async with context.database.connection(tenant) as db:
             rows = await exporting.next_versions(db, tenant.agency_id, workspace_id, after)
         for row in rows:

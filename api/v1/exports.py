@@ -44,7 +44,8 @@ async def _accept(db: DB, actor: Actor, idem: Idempotency, workspace_id: UUID | 
 async def export_agency(db: DB, actor: Annotated[Actor, can(Permission.AGENCY_EXPORT)], idem: Idem) -> Response:
     """Put everything of the agency into one archive: JSON Lines for each kind of thing, and the files. Nothing secret is in it.
 
-    The answer names an operation; when it has succeeded, its `result.archive.url` is good for a day.
+    The answer names an operation; when it has succeeded, its `result.archive.url` is good for a day. What the caller may not read
+    otherwise is left out, and named in `result.archive.withheld`.
     """
     if actor.workspace_ids is not None:
         raise PermissionDenied(
@@ -57,7 +58,7 @@ async def export_agency(db: DB, actor: Annotated[Actor, can(Permission.AGENCY_EX
 async def export_workspace(
     workspace_id: WorkspaceId, db: DB, actor: Annotated[Actor, can(Permission.WORKSPACE_EXPORT)], idem: Idem
 ) -> Response:  # fmt: skip
-    """Put everything of one workspace into one archive, as of the whole agency."""
+    """Put everything of one workspace that the caller may read into one archive, as of the whole agency."""
     await find(db, Workspace, actor, workspace_id)
     return await _accept(db, actor, idem, workspace_id, exporting.OF_WORKSPACE)
 

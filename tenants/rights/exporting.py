@@ -6,7 +6,7 @@ holds that against the catalogue. What is sealed or hashed is of no use to its o
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -40,18 +40,19 @@ class Resource:
     added: str = ""
     inside: str | None = "t.workspace_id = $2"
     """None: of the whole agency alone."""
-    needs: Permission | None = None
+    _: KW_ONLY
+    needs: Permission
     """What else its reader holds: an archive shows nobody what he could not read otherwise."""
 
 
 _ROOM = "select w.member_id from workspace_members w where w.agency_id = $1 and w.workspace_id = $2"
 _PERSON = "|| (select jsonb_build_object('name', u.name, 'email', u.email) from users u where u.id = t.user_id)"
 RESOURCES: dict[str, Resource] = {
-    "agencies": Resource("agency", "agency", inside=None),
-    "workspaces": Resource("workspaces", "workspace", inside="t.id = $2"),
+    "agencies": Resource("agency", "agency", inside=None, needs=Permission.AGENCY_READ),
+    "workspaces": Resource("workspaces", "workspace", inside="t.id = $2", needs=Permission.WORKSPACE_READ),
     "members": Resource("members", "member", added=_PERSON, inside=f"t.id in ({_ROOM})", needs=Permission.MEMBER_READ),
     "workspace_members": Resource("workspace-members", needs=Permission.MEMBER_READ),
-    "roles": Resource("roles", "role", inside=None),
+    "roles": Resource("roles", "role", inside=None, needs=Permission.ROLE_READ),
     "invitations": Resource(
         "invitations", "invitation", ("hash",), inside="t.workspace_ids <@ array[$2::uuid]", needs=Permission.MEMBER_ASSIGN
     ),
@@ -62,23 +63,24 @@ RESOURCES: dict[str, Resource] = {
         "identity-providers", "identity_provider", ("sealed_secret",), inside=None, needs=Permission.SIGN_ON_MANAGE
     ),
     "identities": Resource("identities", inside=None, needs=Permission.SIGN_ON_MANAGE),
-    "accounts": Resource("accounts", "account"),
-    "connections": Resource("connections", "connection", ("sealed", "refresh_presented_digest")),
+    "accounts": Resource("accounts", "account", needs=Permission.ACCOUNT_READ),
+    "connections": Resource("connections", "connection", ("sealed", "refresh_presented_digest"), needs=Permission.ACCOUNT_READ),
     "connect_sessions": Resource(
         "connect-sessions",
         "connect_session",
         ("state_hash", "link_hash", "sealed_verifier", "sealed_credentials", "authorize_url", "secret_id"),
+        needs=Permission.ACCOUNT_CONNECT,
     ),
-    "assets": Resource("assets", "asset"),
-    "asset_versions": Resource("asset-versions", "asset_version", ("storage_key",)),
-    "posts": Resource("posts", "post"),
-    "variants": Resource("variants", "variant"),
-    "publications": Resource("publications", "publication"),
-    "attempts": Resource("attempts", "attempt"),
-    "post_findings": Resource("post-findings"),
-    "share_links": Resource("share-links", "share_link", ("hash",)),
-    "operations": Resource("operations", "operation", ("storage_key",)),
-    "events": Resource("events", "event", ("transaction_id",)),
+    "assets": Resource("assets", "asset", needs=Permission.MEDIA_READ),
+    "asset_versions": Resource("asset-versions", "asset_version", ("storage_key",), needs=Permission.MEDIA_READ),
+    "posts": Resource("posts", "post", needs=Permission.POST_READ),
+    "variants": Resource("variants", "variant", needs=Permission.POST_READ),
+    "publications": Resource("publications", "publication", needs=Permission.PUBLICATION_READ),
+    "attempts": Resource("attempts", "attempt", needs=Permission.PUBLICATION_READ),
+    "post_findings": Resource("post-findings", needs=Permission.POST_READ),
+    "share_links": Resource("share-links", "share_link", ("hash",), needs=Permission.LINK_READ),
+    "operations": Resource("operations", "operation", ("storage_key",), needs=Permission.OPERATION_READ),
+    "events": Resource("events", "event", ("transaction_id",), needs=Permission.EVENT_READ),
     "audit_entries": Resource("audit-entries", "audit_entry", needs=Permission.AUDIT_READ),
     "audit_seals": Resource("audit-seals", inside=None, needs=Permission.AUDIT_READ),
 }
@@ -128,8 +130,13 @@ def resources(workspace_id: UUID | None, held: Collection[str] | None) -> list[t
     return [
         (table, one)
         for table, one in RESOURCES.items()
-        if (workspace_id is None or one.inside is not None) and (held is None or one.needs is None or one.needs.value in held)
+        if (workspace_id is None or one.inside is not None) and (held is None or one.needs.value in held)
     ]
+
+
+def shows_media(held: Collection[str] | None) -> bool:
+    """Say whether the bytes of the files are in an archive for who holds these permissions."""
+    return held is None or RESOURCES["asset_versions"].needs.value in held
 
 
 def withheld(workspace_id: UUID | None, held: Collection[str] | None) -> list[str]:

@@ -211,6 +211,33 @@ async def test_only_its_agency_fetches_an_archive(platform: Platform, agency: Te
         assert (await reader.get(operation["result"]["archive"]["url"])).status_code == 403
 
 
+@pytest.mark.parametrize("place", ["workspaces/{}", "agency"])
+async def test_who_may_only_export_gets_an_archive_of_nothing(
+    platform: Platform, database: Database, agency: TestAgency, place: str
+) -> None:  # fmt: skip
+    room, of = encode("wsp", agency.workspace.id), "agency" if place == "agency" else "workspace"
+    path = f"/v1/{place.format(room)}/exports"
+    async with platform.client(agency.key) as client:
+        things = await furnish(client, room)
+        wishes = [[f"{of}:export", "operation:read"], [f"{of}:export", "operation:read", "post:read", "media:read"]]
+        keys = [(await client.post("/v1/api-keys", json={"name": "k", "scopes": one})).json()["key"] for one in wishes]
+        _, whole = await fetch(platform, client, path)
+    async with platform.client(keys[0]) as exporter, platform.client(keys[1]) as reader:
+        nothing, first = await fetch(platform, exporter, path)
+        some, second = await fetch(platform, reader, path)
+        assert set(nothing.namelist()) == {"manifest.json", "operations.jsonl"}
+        assert things.secret not in b"".join(nothing.read(name) for name in nothing.namelist()).decode()
+        wanted = {"manifest", "operations", "posts", "variants", "post-findings", "assets", "asset-versions"}
+        assert {name.removesuffix(".json").removesuffix(".jsonl") for name in some.namelist()} == {
+            *wanted,
+            f"media/{things.ids['asv']}.png",
+        }
+        # And neither fetches what was made for who may read more
+        for one, other in ((exporter, second), (exporter, whole), (reader, whole)):
+            assert (await one.get(other["result"]["archive"]["url"])).status_code == 403
+        assert (await reader.get(first["result"]["archive"]["url"])).status_code == 200
+
+
 async def test_an_archive_holds_what_its_asker_may_read_and_no_more(
     platform: Platform, database: Database, agency: TestAgency
 ) -> None:
