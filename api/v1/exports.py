@@ -59,7 +59,7 @@ async def export_workspace(
     workspace_id: WorkspaceId, db: DB, actor: Annotated[Actor, can(Permission.WORKSPACE_EXPORT)], idem: Idem
 ) -> Response:  # fmt: skip
     """Put everything of one workspace that the caller may read into one archive, as of the whole agency."""
-    await find(db, Workspace, actor, workspace_id)
+    await find(db, Workspace, actor, workspace_id, lock=True)
     return await _accept(db, actor, idem, workspace_id, exporting.OF_WORKSPACE)
 
 

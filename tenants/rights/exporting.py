@@ -15,7 +15,7 @@ import asyncpg
 import orjson
 from sqlalchemy import LargeBinary
 
-from core.db import Bare
+from core.db import Bare, take_turn
 from core.errors import Conflict
 from core.ids import encode
 from core.wire import PREFIXES
@@ -120,7 +120,11 @@ SUFFIXES = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif", "image/
 
 
 async def refuse_second(db: Bare, agency_id: UUID, workspace_id: UUID | None, *kinds: str) -> None:
-    """Refuse long work of some kinds while there is one for the same place. Raises Conflict."""
+    """Refuse long work of some kinds while there is one for the same place. Raises Conflict.
+
+    Of many at once one is first. A workspace is locked before, as when it is closed: what is accepted refers to it.
+    """
+    await take_turn(db, "exports", workspace_id or agency_id)
     if await db.fetchval(UNDER_WAY, agency_id, list(kinds), workspace_id) is not None:
         raise Conflict("One is under way already: wait for its operation.")
 

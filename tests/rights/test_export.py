@@ -1,5 +1,6 @@
 """Exports through the door: everything that is the agency's or the workspace's, nothing secret, nobody else's, and for a day."""
 
+import asyncio
 import hashlib
 import io
 import json
@@ -158,6 +159,24 @@ async def test_a_second_export_waits_for_the_first(platform: Platform, agency: T
         assert [(await client.post("/v1/agency/exports")).status_code for _ in range(2)] == [202, 409]
         await platform.work("operation")
         assert (await client.post("/v1/agency/exports")).status_code == 202
+
+
+@pytest.mark.parametrize("place", ["workspaces/{}", "agency"])
+async def test_of_many_exports_at_once_one_is_taken(
+    platform: Platform, agency: TestAgency, other: TestAgency, place: str
+) -> None:  # fmt: skip
+    async with platform.client(agency.key) as client, platform.client(other.key) as stranger:
+        path, theirs = (f"/v1/{place.format(encode('wsp', one.workspace.id))}/exports" for one in (agency, other))
+        calls = [client.post(path) for _ in range(8)] + [stranger.post(theirs)]
+        *answers, foreign = [one.status_code for one in await asyncio.gather(*calls)]
+    assert (sorted(answers), foreign) == ([202] + [409] * 7, 202)
+
+
+async def test_a_workspace_that_is_exported_and_closed_at_once_has_one_of_both(platform: Platform, agency: TestAgency) -> None:
+    base = f"/v1/workspaces/{encode('wsp', agency.workspace.id)}"
+    async with platform.client(agency.key) as client:
+        answers = await asyncio.gather(*(client.post(f"{base}/{what}") for what in ("exports", "closure") * 2))
+    assert sorted(one.status_code for one in answers) == [202, 409, 409, 409]
 
 
 async def test_an_export_that_is_run_twice_or_broken_off_is_made_once(
