@@ -66,11 +66,10 @@ def _require_held(actor: Actor, scopes: Collection[str]) -> None:
         )
 
 
-async def _require_workspaces(session: AsyncSession, actor: Actor, ids: Collection[UUID], *, confidential: bool) -> None:
+def _require_workspaces(ids: Collection[UUID], known: Collection[UUID], *, confidential: bool) -> None:
     if ids and not confidential:
         fault = Fault("/workspace_ids", "validation_failed", "Only what can keep a secret works by itself.")
         raise InvalidInput(faults=[fault])
-    known = await hold_open(raw(session), actor.agency_id, ids)
     for position, id in enumerate(ids):
         if id not in known:
             raise InvalidInput(faults=[Fault(f"/workspace_ids/{position}", "not_found", "There is no such workspace.")])
@@ -88,7 +87,8 @@ async def create_application(
     """Register an application within what its maker holds. Returns the row and its secret, which is stored nowhere."""
     require_whole_agency(actor)
     _require_held(actor, wish.scopes)
-    await _require_workspaces(session, actor, wish.workspace_ids, confidential=wish.confidential)
+    known = await hold_open(raw(session), actor.agency_id, wish.workspace_ids)
+    _require_workspaces(wish.workspace_ids, known, confidential=wish.confidential)
     fields = _fields(wish)
     row = Application(agency_id=actor.agency_id, id=new_id(), created_at=now, updated_at=now, **fields)
     session.add(row)
@@ -120,13 +120,14 @@ async def update_application(
 
     Returns how many secrets ended, since the application may more now than who was shown them.
     """
+    known = await hold_open(raw(session), actor.agency_id, wish.workspace_ids or ())  # before the application, as closing does
     row = await find_application(session, actor, id, lock=True)
     changes = {name: value for name, value in _fields(wish).items() if name in wish.model_fields_set}
     if not changes:
         return row, 0
     _require_held(actor, changes.get("scopes", row.scopes))
     if "workspace_ids" in changes:
-        await _require_workspaces(session, actor, changes["workspace_ids"], confidential=row.confidential)
+        _require_workspaces(changes["workspace_ids"], known, confidential=row.confidential)
     wider = not set(changes.get("scopes", ())) <= set(row.scopes)
     row.sqlmodel_update(changes | {"updated_at": now})
     session.add(row)

@@ -31,10 +31,10 @@ update workspaces set closed_at = $3, version = version + 1, updated_at = $3
 where agency_id = $1 and id = $2 and closed_at is null returning id
 """
 DOOR = (
-    "update share_links set revoked_at = now() where agency_id = $1 and workspace_id = $2 and revoked_at is null",
     "update api_keys set revoked_at = now() where agency_id = $1 and workspace_ids = array[$2::uuid] and revoked_at is null",
     "update api_keys set workspace_ids = array_remove(workspace_ids, $2) where agency_id = $1 and $2 = any (workspace_ids)"
     " and revoked_at is null",
+    "update share_links set revoked_at = now() where agency_id = $1 and workspace_id = $2 and revoked_at is null",
     "update invitations set state = 'revoked', ended_at = now()"
     " where agency_id = $1 and $2 = any (workspace_ids) and state = 'pending'",
     "update applications set workspace_ids = array_remove(workspace_ids, $2) where agency_id = $1 and $2 = any (workspace_ids)",
@@ -46,7 +46,8 @@ DOOR = (
     "delete from connect_sessions where agency_id = $1 and workspace_id = $2",
 )
 """What ends with a workspace at once: links, keys that reach it alone, invitations, what applications may do there, and connecting
-that is under way. Its people's roles open nothing from then on (`people.held`)."""
+that is under way. Keys before links, as who opens a link locks its maker first. Its people's roles open nothing from then on
+(`people.held`)."""
 LEAVE = "delete from workspace_members where agency_id = $1 and workspace_id = $2"
 OPEN = """
 update workspaces set closed_at = null, erase_at = null, version = version + 1, updated_at = $3
