@@ -20,10 +20,11 @@ from tenants.people.service import Begun, begin_whole
 
 
 class Looked(NamedTuple):
-    """An invitation that holds, and the name of its role in the agency."""
+    """An invitation that holds, the name of its role in the agency, and its workspaces with the roles in them."""
 
     row: Row
     role: str
+    rooms: list[tuple[str, str]]
 
 
 @contextmanager
@@ -44,7 +45,8 @@ async def look(request: Request, text: str) -> Looked:
         presented = read_token(text)
         async with request.app.state.database.connection(Tenant(presented.agency_id)) as db:
             row = await acceptance.find_invitation(db, presented, now())
-            return Looked(row, await acceptance.role_for_people(db, presented, row))
+            role = await acceptance.role_for_people(db, presented, row)
+            return Looked(row, role, await acceptance.rooms_for_people(db, presented, row))
 
 
 async def accept(request: Request, own: Own, text: str) -> tuple[Row, UUID]:

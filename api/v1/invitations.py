@@ -25,6 +25,7 @@ from tenants.invitations.schemas import (
     InvitationSent,
     InvitationShown,
     InvitationToken,
+    RoomShown,
 )
 from tenants.invitations.service import Sent
 from tenants.people.schemas import AgencyOfPerson, PersonRead, SessionCreated
@@ -104,9 +105,14 @@ async def revoke_invitation(
 @router.post("/invitations/look", response_model=InvitationShown, responses=NEUTRAL, summary="Look at an invitation")
 async def look_at_invitation(request: Request, body: InvitationToken) -> InvitationShown:
     """Show who holds the token what it is for. It is not used up, and nothing is told about accounts."""
-    row, role = await accepting.look(request, body.token.get_secret_value())
+    row, role, rooms = await accepting.look(request, body.token.get_secret_value())
     return InvitationShown(
-        agency_name=row["agency_name"], email=row["email"], role=role, new_person=row["mailed"], expires_at=row["expires_at"]
+        agency_name=row["agency_name"],
+        email=row["email"],
+        role=role,
+        new_person=row["mailed"],
+        expires_at=row["expires_at"],
+        workspaces=[RoomShown(name=name, role=held) for name, held in rooms],
     )
 
 

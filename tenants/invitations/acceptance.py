@@ -23,6 +23,7 @@ select {FIELDS}, (select a.name from agencies a where a.id = $1) agency_name,
 from invitations where agency_id = $1 and hash = $2 and state = 'pending' and expires_at > $3
 """
 ROLE_NAME = "select name from roles where agency_id = $1 and id = $2"
+ROOM_NAMES = "select id, name from workspaces where agency_id = $1 and id = any ($2)"
 WHO = "select email, email_verified_at from users where id = $1"
 LOCK_MEMBER = "select 1 from members where agency_id = $1 and user_id = $2 for update"
 JOIN = """
@@ -82,9 +83,19 @@ async def _hold_invitation(db: Bare, presented: PresentedInvitation, now: dateti
     return row
 
 
+async def rooms_for_people(db: Bare, presented: PresentedInvitation, row: Row) -> list[tuple[str, str]]:
+    """Name the workspaces of an invitation with the role in each, as people call them, by name."""
+    names = {one["id"]: one["name"] for one in await db.fetch(ROOM_NAMES, presented.agency_id, row["workspace_ids"])}
+    rooms = zip(row["workspace_ids"], row["workspace_roles"], strict=True)
+    return sorted([(names[id], await _role_for_people(db, presented, role)) for id, role in rooms if id in names])
+
+
 async def role_for_people(db: Bare, presented: PresentedInvitation, row: Row) -> str:
     """Name the role in the agency as people call it."""
-    role: str = row["role"]
+    return await _role_for_people(db, presented, row["role"])
+
+
+async def _role_for_people(db: Bare, presented: PresentedInvitation, role: str) -> str:
     if "_" not in role:
         return role
     return str(await db.fetchval(ROLE_NAME, presented.agency_id, decode(PREFIXES["role"], role)) or "")

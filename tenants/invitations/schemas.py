@@ -88,12 +88,20 @@ class InvitationJoin(InvitationToken):
     password: NewPassword
 
 
+class RoomShown(Output):
+    """A workspace that an invitation leads into."""
+
+    name: str = Field(description="The workspace.", examples=["Bakery"])
+    role: str = Field(description="The role there, as people call it.", examples=["content"])
+
+
 class InvitationShown(Output):
     """What an invitation says to who holds its token."""
 
     agency_name: str = Field(description="Who invites.", examples=["Corner Agency"])
     email: str = Field(description="The address that it is for.", examples=["ben@agency.example"])
     role: str = Field(description="The role in the agency, as people call it.", examples=["member"])
+    workspaces: list[RoomShown] = Field(description="The workspaces that it leads into.")
     new_person: bool = Field(description="True: who has no account yet can make one with it.", examples=[True])
     expires_at: Instant
 

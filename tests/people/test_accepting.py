@@ -1,6 +1,7 @@
 """Coming in by an invitation: what its link opens, once, for whom, and what it tells nobody."""
 
 import asyncio
+import re
 
 import asyncpg
 import pytest
@@ -161,6 +162,9 @@ async def test_a_link_that_goes_by_mail_is_shown_to_nobody_and_makes_an_account_
     async with browser(platform.app) as ben:
         shown = (await ben.post("/v1/invitations/look", json={"token": token})).json()
         assert (shown["agency_name"], shown["email"], shown["role"], shown["new_person"]) == ("First", GUEST, "member", True)
+        assert shown["workspaces"] == [{"name": agency.workspace.name, "role": rooms[0]["role"]}]
+        page = (await ben.get(f"/invitations/{token}", headers={"Accept-Language": "en"})).text
+        assert re.search(rf"{agency.workspace.name}</bdi>: <bdi>{rooms[0]['role']}<", page, re.IGNORECASE), page
         weak = await ben.post("/v1/invitations/join", json={"token": token, "name": "Ben", "password": "guest@second.example"})
         assert (weak.status_code, weak.json()["errors"][0]["pointer"]) == (422, "/password")
         came = await ben.post("/v1/invitations/join", json={"token": token, "name": "Ben Baker", "password": OTHER})

@@ -22,9 +22,10 @@ PATH = f"/{PAGE}/{{token}}"
 
 
 async def _facts(request: Request, token: str, person: SignedIn | None) -> dict[str, Any]:
-    row, role = await accepting.look(request, token)
+    row, role, rooms = await accepting.look(request, token)
     shown = {name: row[name] for name in ("agency_name", "email", "mailed", "expires_at", "second_factor_required")}
-    return shown | {"role": role, "built_in": "_" not in row["role"], "token": token, "person": person}
+    built_in = "_" not in row["role"]
+    return shown | {"role": role, "rooms": rooms, "built_in": built_in, "token": token, "person": person}
 
 
 @router.get(PATH)
