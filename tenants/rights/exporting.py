@@ -5,7 +5,7 @@ holds that against the catalogue. What is sealed or hashed is of no use to its o
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 from typing import Any
@@ -15,7 +15,7 @@ import asyncpg
 import orjson
 from sqlalchemy import LargeBinary
 
-from core.db import Bare, take_turn
+from core.db import Bare, Tenant, restamp, take_turn
 from core.errors import Conflict
 from core.ids import encode
 from core.wire import PREFIXES
@@ -105,9 +105,17 @@ IDS = {
     "account_id": "account", "account_ids": "account",
     "post_id": "post", "variant_id": "variant", "publication_id": "publication", "asset_id": "asset",
     "asset_version_id": "asset_version", "entry_id": "audit_entry", "custom_role_id": "role",
-    "application_id": "application", "application_agency_id": "agency",
+    "application_id": "application", "application_agency_id": "agency", "grant_id": "grant",
+    "grant": "connect_session", "on_behalf_of": "member",
 }  # fmt: skip
 """Columns, and names inside of them, that are ids: the noun of each."""
+WHO = frozenset({"created_by", "content_by", "eyes"})
+"""The same of whoever acts: a key, a member or an application."""
+KINDS = """
+select id, 'key' kind from api_keys where agency_id = $1 and id = any ($2)
+union all select id, 'member' from members where agency_id = $1 and id = any ($2)
+union all select id, 'application' from applications where agency_id = $1 and id = any ($2)
+"""
 UNDER_WAY = """
 select 1 from operations where agency_id = $1 and kind = any($2::text[]) and workspace_id is not distinct from $3
   and state in ('queued', 'running') limit 1
@@ -167,31 +175,57 @@ async def next_rows(
     rows = await db.fetch(
         f"select {document} document, {columns} from {table} t where {place} order by {columns} limit {PAGE}", *arguments
     )
-    lines = b"".join(orjson.dumps(shown(table, orjson.loads(row["document"])), option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+    documents = [orjson.loads(row["document"]) for row in rows]
+    kinds = await _kinds(db, agency_id, workspace_id, {id for one in documents for id in _acting(one)})
+    lines = b"".join(orjson.dumps(shown(table, one, kinds), option=orjson.OPT_APPEND_NEWLINE) for one in documents)
     return lines, len(rows), [rows[-1][name] for name in names] if len(rows) == PAGE else None
 
 
-def shown(table: str, row: Mapping[str, Any]) -> dict[str, Any]:
+def _acting(value: Any, name: str = "") -> Iterator[UUID]:
+    """The ids of whoever acts, in a row and inside of its columns."""
+    if isinstance(value, dict):
+        for inner, one in value.items():
+            yield from _acting(one, inner)
+    elif name in WHO and isinstance(value, str) and FORM.fullmatch(value):
+        yield UUID(value)
+
+
+async def _kinds(db: Bare, agency_id: UUID, workspace_id: UUID | None, ids: Collection[UUID]) -> dict[str, str]:
+    """Say what each of them is. A workspace's archive names keys and members of the whole agency, and tells no more of them."""
+    if not ids:
+        return {}
+    await restamp(db, Tenant(agency_id))
+    found = {str(row["id"]): str(row["kind"]) for row in await db.fetch(KINDS, agency_id, list(ids))}
+    await restamp(db, Tenant(agency_id, None if workspace_id is None else (workspace_id,)))
+    return found
+
+
+def shown(table: str, row: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, Any]:
     """Write a row as the API writes things: ids with their prefix, hashes in hexadecimal. Pure."""
     noun = RESOURCES[table].noun
     hashes = {column.name for column in METADATA.tables[table].columns if isinstance(column.type, LargeBinary)}
-    told = {name: value[2:] if name in hashes and isinstance(value, str) else _plain(name, value) for name, value in row.items()}
+    told = {
+        name: value[2:] if name in hashes and isinstance(value, str) else _plain(name, value, kinds) for name, value in row.items()
+    }
     if noun:
         told["id"] = encode(PREFIXES[noun], UUID(row["id"]))
     for name, value in row.items():
         kind = row.get(name.removesuffix("_id") + "_type") if name.endswith("_id") else None
+        if table == "events" and name == "subject_id":
+            kind = row["type"].partition(".")[0]
         if kind in PREFIXES and isinstance(value, str):
             told[name] = encode(PREFIXES[kind], UUID(value))
     return told
 
 
-def _plain(name: str, value: Any) -> Any:
+def _plain(name: str, value: Any, kinds: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
-        return {inner: _plain(inner, one) for inner, one in value.items()}
+        return {inner: _plain(inner, one, kinds) for inner, one in value.items()}
     if isinstance(value, list):
-        return [_plain(name, one) for one in value]
-    if name in IDS and isinstance(value, str) and FORM.fullmatch(value):
-        return encode(PREFIXES[IDS[name]], UUID(value))
+        return [_plain(name, one, kinds) for one in value]
+    if isinstance(value, str) and FORM.fullmatch(value):
+        noun = kinds.get(value) if name in WHO else IDS.get(name)
+        return value if noun is None else encode(PREFIXES[noun], UUID(value))
     return value
 
 

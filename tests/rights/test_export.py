@@ -33,6 +33,7 @@ from workers.duties import run_batch
 HASHES_SHOWN = {("asset_versions", "sha256"), ("audit_seals", "hash")}
 """Bytes that are no secret: digests of what the archive itself holds."""
 SECRET_NAMES = re.compile(r"secret|sealed|hash|digest|token|password|verifier|wrapped|code")
+RAW = re.compile(r'"[^"]*":\s*"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"')
 PLAIN = {("attempts", "content_digest"), ("audit_seals", "sealed_at"), *HASHES_SHOWN}
 """Names that sound secret and are not, as (table, column)."""
 
@@ -96,6 +97,11 @@ async def test_an_agencys_archive_holds_everything_and_no_secret(
     assert member["email"] == f"viewer@{things.ids['wsp']}.example"
     assert lines(zip, "accounts")[0]["workspace_id"] == things.ids["wsp"]
     assert lines(zip, "posts")[0]["id"].startswith("pst_")
+    for name in zip.namelist():
+        found = [] if name.startswith("media/") else RAW.findall(zip.read(name).decode())
+        assert found == [], name
+    keys, operations = {one["id"] for one in lines(zip, "api-keys")}, lines(zip, "operations")
+    assert {one["created_by"] for one in operations} | {one["input"]["eyes"] for one in operations} <= keys
     sealed = [one["id"] for one in entries if one["sequence"] is not None]
     assert set(sealed) <= {one["id"] for one in lines(zip, "audit-entries")}
     media = [name for name in zip.namelist() if name.startswith("media/")]
@@ -128,6 +134,9 @@ async def test_a_workspaces_archive_holds_that_workspace_alone(
         assert (await client.get(elsewhere)).status_code == 404
     text = b"\n".join(zip.read(name) for name in zip.namelist()).decode("latin1")
     assert operation["workspace_id"] == room
+    # Who did it is named as everywhere, also a key that reaches beyond the workspace and is not in the archive
+    assert {one["created_by"] for one in lines(zip, "posts")} == {encode("key", agency.actor.id)}
+    assert {one["created_by"] for one in lines(zip, "operations")} == {encode("key", agency.actor.id)}
     assert second.secret in text
     assert second.ids["mem"] in text
     for id in ("wsp", "acc", "pst", "pub", "ast", "asv", "shl", "mem"):
