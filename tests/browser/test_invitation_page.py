@@ -21,7 +21,8 @@ async def test_the_pages_of_an_invitation_are_good(
     platform: Platform, chromium: Browser, view: View, agency: TestAgency, settings: Settings, database: Database
 ) -> None:
     async with platform.client(agency.key) as client, opened(chromium, view) as page:
-        assert (await invite(client, delivery="email", role="admin")).status_code == 201
+        rooms = [{"workspace_id": encode("wsp", agency.workspace.id), "role": "community"}]
+        assert (await invite(client, delivery="email", role="member", workspaces=rooms)).status_code == 201
         url = f"{platform.url}/invitations/{await mailed(platform, settings)}"
         await page.goto(url)
         await require_good(page, "invitation", view)
