@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from core.clock import now
-from core.db import raw
+from core.db import Database, raw
 from core.ids import decode
 from tenants.agencies.models import Workspace
 from tenants.invitations.standing import standing_of
@@ -15,7 +15,7 @@ from tenants.rights.closing import shut_workspace
 from tenants.sharing.service import open_link
 from tenants.sharing.tokens import read_token
 from tests.applications.flow import Application, register, say, workspace_of
-from tests.conftest import client_of
+from tests.conftest import Platform, TestAgency, client_of
 from tests.people.cast import Cast, Someone, while_blocked
 from tests.people.inviting import GUEST, accept, guest, invite, token_of
 
@@ -64,8 +64,11 @@ async def test_an_invitation_that_is_accepted_while_the_workspace_is_closing_let
         await held_up(cast, lambda: accept(client, token), {404, 422})
 
 
-async def test_a_link_that_is_opened_while_the_workspace_is_closing_holds_nobody_up(cast: Cast) -> None:
-    agency, ada = cast.agency, await cast.add("ada", "owner")
+async def test_a_link_that_is_opened_while_the_workspace_is_closing_holds_nobody_up(
+    platform: Platform, database: Database, agency: TestAgency
+) -> None:
+    cast = Cast(platform.app, database, agency)
+    ada = await cast.add("ada", "owner")
     room, wish = workspace_of(agency), {"network": "sandbox", "credentials": {"handle": "always_ok"}, "targets": "all"}
     scopes = ["link:manage", "post:read", "post:create", "account:connect", "workspace:read"]
     made = await ada.client.post("/v1/api-keys", json={"name": "k", "scopes": scopes, "workspace_ids": [room]})
