@@ -5,11 +5,10 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from fastapi import FastAPI
 
 from core.db import Database
 from tests.applications.flow import Application, register, workspace_of
-from tests.conftest import TestAgency, client_of
+from tests.conftest import Platform, TestAgency, client_of
 from tests.people.cast import Cast, Someone
 from tests.people.people import browser
 
@@ -48,9 +47,9 @@ async def leave(cast: Cast, client: httpx2.AsyncClient, *, link: bool = True) ->
 
 
 @pytest.fixture
-def cast(app: FastAPI, database: Database, agency: TestAgency) -> Cast:
-    """Makes members of the first agency."""
-    return Cast(app, database, agency)
+def cast(platform: Platform, database: Database, agency: TestAgency) -> Cast:
+    """Makes members of the first agency, on a system whose sandbox answers."""
+    return Cast(platform.app, database, agency)
 
 
 async def removal(ada: Someone, cleo: Someone, room: str) -> httpx2.Response:
