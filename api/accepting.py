@@ -45,7 +45,7 @@ async def look(request: Request, text: str) -> Looked:
         presented = read_token(text)
         async with request.app.state.database.connection(Tenant(presented.agency_id)) as db:
             row = await acceptance.find_invitation(db, presented, now())
-            role = await acceptance.role_for_people(db, presented, row)
+            role = await acceptance.role_for_people(db, presented, row["role"])
             return Looked(row, role, await acceptance.rooms_for_people(db, presented, row))
 
 

@@ -61,9 +61,9 @@ class PersonExists(Conflict):
     code = "person_exists"
 
 
-async def find_invitation(db: Bare, presented: PresentedInvitation, now: datetime) -> Row:
+async def find_invitation(db: Bare, presented: PresentedInvitation, now: datetime, *, lock: bool = False) -> Row:
     """Find the invitation of a token, in a transaction with its agency's stamp. Raises InvitationInvalid."""
-    row = await db.fetchrow(FIND, presented.agency_id, presented.hash, now)
+    row = await db.fetchrow(FIND + (" for update" if lock else ""), presented.agency_id, presented.hash, now)
     if row is None:
         raise InvitationInvalid
     return row
@@ -77,25 +77,18 @@ async def _hold_invitation(db: Bare, presented: PresentedInvitation, now: dateti
     await hold_open(db, presented.agency_id, (await find_invitation(db, presented, now))["workspace_ids"])
     if user_id is not None:
         await db.execute(LOCK_MEMBER, presented.agency_id, user_id)
-    row = await db.fetchrow(f"{FIND} for update", presented.agency_id, presented.hash, now)
-    if row is None:
-        raise InvitationInvalid
-    return row
+    return await find_invitation(db, presented, now, lock=True)
 
 
 async def rooms_for_people(db: Bare, presented: PresentedInvitation, row: Row) -> list[tuple[str, str]]:
     """Name the workspaces of an invitation with the role in each, as people call them, by name."""
     names = {one["id"]: one["name"] for one in await db.fetch(ROOM_NAMES, presented.agency_id, row["workspace_ids"])}
     rooms = zip(row["workspace_ids"], row["workspace_roles"], strict=True)
-    return sorted([(names[id], await _role_for_people(db, presented, role)) for id, role in rooms if id in names])
+    return sorted([(names[id], await role_for_people(db, presented, role)) for id, role in rooms if id in names])
 
 
-async def role_for_people(db: Bare, presented: PresentedInvitation, row: Row) -> str:
-    """Name the role in the agency as people call it."""
-    return await _role_for_people(db, presented, row["role"])
-
-
-async def _role_for_people(db: Bare, presented: PresentedInvitation, role: str) -> str:
+async def role_for_people(db: Bare, presented: PresentedInvitation, role: str) -> str:
+    """Name a role of an invitation as people call it."""
     if "_" not in role:
         return role
     return str(await db.fetchval(ROLE_NAME, presented.agency_id, decode(PREFIXES["role"], role)) or "")
