@@ -9,7 +9,7 @@ from uuid import UUID
 
 from core.db import Bare
 from core.errors import Missing, PermissionDenied
-from tenants.applications.clients import LIVES, scopes_elsewhere
+from tenants.applications.clients import LIVES, scopes_of_application
 from tenants.invitations.standing import standing_of
 from tenants.permissions import Actor, Permission
 
@@ -55,10 +55,8 @@ async def require_maker(db: Bare, agency_id: UUID, maker: Maker, permission: Per
         row = await db.fetchrow(GRANT, agency_id, maker.grant_id)
         if row is None:
             raise Missing
-        allowed = row["own_scopes"]
-        if row["application_agency_id"] != agency_id:
-            allowed = await scopes_elsewhere(db, agency_id, row["application_agency_id"], row["application_id"])
-        if workspace_id not in row["workspace_ids"] or permission.value not in set(row["scopes"]).intersection(allowed or ()):
+        allowed = await scopes_of_application(db, agency_id, row) or ()
+        if workspace_id not in row["workspace_ids"] or permission.value not in set(row["scopes"]).intersection(allowed):
             raise Missing
     if maker.secret_id is not None:
         row = await db.fetchrow(SECRET, agency_id, maker.secret_id)

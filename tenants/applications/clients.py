@@ -6,7 +6,7 @@ from uuid import UUID
 
 from core.credentials import hash_credential
 from core.crypto import same
-from core.db import Bare, stamp_agency
+from core.db import Bare, Row, stamp_agency
 from core.ids import SUFFIX_LENGTH, decode_suffix, suffix
 from tenants.permissions import AGENCY_ROLES, Permission
 
@@ -97,9 +97,14 @@ async def find_client(db: Bare, text: str) -> Found | None:
     )
 
 
-async def scopes_elsewhere(db: Bare, agency_id: UUID, owner_id: UUID, id: UUID) -> frozenset[str] | None:
-    """What an application of another agency can ask for; None where it is not offered any more. The stamp is back afterwards."""
-    await stamp_agency(db, owner_id)
-    scopes = await db.fetchval(LOOK, owner_id, id)
-    await stamp_agency(db, agency_id)
+async def scopes_of_application(db: Bare, agency_id: UUID, row: Row) -> frozenset[str] | None:
+    """What the application of a `row` can ask for by now; None where it is gone, or is not offered any more.
+
+    The agency's own stand in the row, as `own_scopes`. One of another agency is looked for there; the stamp is back afterwards.
+    """
+    owner_id, scopes = row["application_agency_id"], row["own_scopes"]
+    if owner_id != agency_id:
+        await stamp_agency(db, owner_id)
+        scopes = await db.fetchval(LOOK, owner_id, row["application_id"])
+        await stamp_agency(db, agency_id)
     return None if scopes is None else frozenset(scopes)

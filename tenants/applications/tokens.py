@@ -11,7 +11,7 @@ from uuid import UUID
 from core.credentials import hash_credential, read
 from core.db import Bare, Row
 from core.errors import Missing, Unauthenticated
-from tenants.applications.clients import LIVES, scopes_elsewhere
+from tenants.applications.clients import LIVES, scopes_of_application
 from tenants.people.held import roles_of
 from tenants.people.members import LOOK_UP as MEMBER
 from tenants.people.members import PresentedMember, admit_member, vouched
@@ -95,12 +95,10 @@ async def find_holding(db: Bare, agency_id: UUID, hash: bytes) -> Holding | None
         return None
     scopes, workspace_ids = frozenset(row["scopes"]), tuple(row["workspace_ids"])
     if row["application_id"] is not None:
-        allowed = row["own_scopes"]
-        if row["application_agency_id"] != agency_id:
-            allowed = await scopes_elsewhere(db, agency_id, row["application_agency_id"], row["application_id"])
+        allowed = await scopes_of_application(db, agency_id, row)
         if allowed is None:
             return None
-        scopes &= frozenset(allowed)
+        scopes &= allowed
         if row["grant_id"] is None:
             workspace_ids = tuple(id for id in workspace_ids if id in row["own_workspace_ids"])
     if row["key_id"] is not None:
@@ -143,10 +141,13 @@ async def _is_proven(db: Bare, agency_id: UUID, row: Row) -> bool:
     """Say whether a second factor stands behind the member of a token, as it would behind its session."""
     if await has_second_factor(db, row["user_id"]):
         return True
-    for provider in await db.fetch(VOUCHED, agency_id, row["member_id"]):
-        member = await db.fetchrow(MEMBER, agency_id, row["user_id"])
+    providers = await db.fetch(VOUCHED, agency_id, row["member_id"])
+    if not providers:
+        return False
+    role, rooms = await roles_of(db, agency_id, await db.fetchrow(MEMBER, agency_id, row["user_id"]))
+    for provider in providers:
         with suppress(Unauthenticated):
-            if await vouched(db, Bound(agency_id, provider["id"]), *await roles_of(db, agency_id, member)):
+            if await vouched(db, Bound(agency_id, provider["id"]), role, rooms):
                 return True
     return False
 
