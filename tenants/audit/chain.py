@@ -141,7 +141,10 @@ async def seal(db: Statements, key: bytes, agency_id: UUID) -> int:
 
 async def read_head(db: Statements, agency_id: UUID) -> Head:
     """Say how far the chain reaches, and how many entries of what the caller sees wait for a seal."""
-    last = await last_seal(db, agency_id)
+    return await _head(db, agency_id, await last_seal(db, agency_id))
+
+
+async def _head(db: Statements, agency_id: UUID, last: asyncpg.Record | None) -> Head:
     waiting = await db.fetchval(COUNT, agency_id, _since(last))
     assert isinstance(waiting, int)
     if last is None:
@@ -155,7 +158,8 @@ async def verify(db: Statements, key: bytes, agency_id: UUID, first: int, limit:
     `whole`: the caller sees every entry of the agency, so one that is not there was taken away. Others check what they see.
     A number beyond the next one misses the seal before it: who goes on from one that was kept is told that the end was cut off.
     """
-    head = await read_head(db, agency_id)
+    newest = await last_seal(db, agency_id)
+    head = await _head(db, agency_id, newest)
     end = min(first + limit, head.sequence + 1)
     previous, checked, expected = START, 0, first
     if first > 1:
@@ -173,16 +177,13 @@ async def verify(db: Statements, key: bytes, agency_id: UUID, first: int, limit:
             checked += row["id"] is not None
             previous = row["hash"]
         expected = min(expected + STEP, end)
-    slipped = await _slipped_in(db, agency_id, first, end - 1, head)
+    slipped = None if newest is None else await _slipped_in(db, agency_id, first, end - 1, newest)
     return Verdict(end - 1, checked, slipped, "entry_unsealed" if slipped else None, head)
 
 
-async def _slipped_in(db: Statements, agency_id: UUID, first: int, last: int, head: Head) -> int | None:
+async def _slipped_in(db: Statements, agency_id: UUID, first: int, last: int, newest: asyncpg.Record) -> int | None:
     """Find an entry in a part of the chain that never got a seal. The sealer passes by what comes with an id that is too old."""
-    seal = await last_seal(db, agency_id)
-    if seal is None:
-        return None
-    number = await db.fetchval(SLIPPED_IN, agency_id, head.sequence, first, last, _since(seal), UUID(int=0))
+    number = await db.fetchval(SLIPPED_IN, agency_id, newest["sequence"], first, last, _since(newest), UUID(int=0))
     assert number is None or isinstance(number, int)
     return number
 
