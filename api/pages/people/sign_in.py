@@ -7,7 +7,7 @@ from fastapi import Request, Response
 
 from api import signed_in, signing_in
 from api.pages.people.forms import again, read_form
-from api.pages.people.frame import HOME, go, own_path, page
+from api.pages.people.frame import HOME, SECOND_FACTOR, go, own_path, page
 from api.pages.people.routes import people
 from api.signed_in import set_cookie
 from core.errors import Problem, Unauthenticated
@@ -32,7 +32,7 @@ async def sign_in_by_form(request: Request) -> Response:
         begun = await signing_in.by_password(request, form.read(SignIn))
     except Problem as problem:
         return again(request, TEMPLATE, problem, form, next=onward, kept=[("next", onward)])
-    further = f"/second-factor?{urlencode({'next': onward})}" if onward else "/second-factor"
+    further = f"{SECOND_FACTOR}?{urlencode({'next': onward})}" if onward else SECOND_FACTOR
     response = go(further if begun.factors else onward or HOME)
     signing_in.give_session(request, response, begun)
     return response

@@ -9,7 +9,7 @@ from fastapi import Path, Request, Response
 from api import signing_on
 from api.pages.people.errands import set_errand
 from api.pages.people.forms import again, read_form
-from api.pages.people.frame import DONE, go, leave, own_path, page
+from api.pages.people.frame import DONE, SECOND_FACTOR, go, leave, own_path, page
 from api.pages.people.routes import error_page, people
 from api.signed_in import SignedEvenBound, decoded
 from api.signing_in import give_session
@@ -61,7 +61,7 @@ async def sign_on_callback(agency_id: Agency, request: Request) -> Response:
         return error_page(request, problem, once=True)
     further = onward or DONE
     if begun.factors:
-        further = f"/second-factor?{urlencode({'next': further})}"
+        further = f"{SECOND_FACTOR}?{urlencode({'next': further})}"
     response = go(further)
     give_session(request, response, begun)
     set_errand(request, response, signing_on.ERRAND, "")
