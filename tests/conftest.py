@@ -35,6 +35,8 @@ from workers.context import Context, open_context
 from workers.duties import run_batch
 
 TEMPLATE = "octavo_template"
+NOBODY_PORT = 9
+"""Nobody listens there (discard, RFC 863): what asks the sandbox brings a system of its own, and reaches nobody else's."""
 QUOTA_AWAY = 1_000_000
 """The rate limits are on, and out of the way of tests that are about something else."""
 AHEAD = 2
@@ -107,6 +109,7 @@ async def settings(server_url: str, take_database: Callable[[], str], tmp_path: 
     yield Settings(
         database_url=on(server_url, name),
         home=str(tmp_path),
+        port=NOBODY_PORT,
         egress_allow_loopback=True,
         database_pool_size=5,
         log_format="console",
